@@ -1,0 +1,33 @@
+# Outside libraries. Debian packages through pkg-config or their CMake files; torch from the wheel in the private venv.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+if(BEACON_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+
+# find_package(Torch) stops without a CUDA toolkit, so the two libraries we need are imported by hand.
+if(NOT BEACON_TORCH_ROOT)
+  file(GLOB _torch_candidates "${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+  list(GET _torch_candidates 0 _torch_first)
+else()
+  set(_torch_first "${BEACON_TORCH_ROOT}")
+endif()
+if(NOT EXISTS "${_torch_first}/include/ATen/ATen.h")
+  message(FATAL_ERROR "No libtorch found (looked for include/ATen/ATen.h in '${_torch_first}'). "
+                      "Run 'make setup', or give -DBEACON_TORCH_ROOT=<folder of the torch wheel>.")
+endif()
+add_library(beacon_torch INTERFACE)
+target_include_directories(beacon_torch SYSTEM INTERFACE
+  "${_torch_first}/include" "${_torch_first}/include/torch/csrc/api/include")
+target_link_libraries(beacon_torch INTERFACE "${_torch_first}/lib/libtorch_cpu.so" "${_torch_first}/lib/libc10.so" Threads::Threads)
+# The wheel finds its own CUDA runtime through its rpath; --as-needed keeps ours out of it.
+target_link_options(beacon_torch INTERFACE "LINKER:-rpath,${_torch_first}/lib" "LINKER:--allow-shlib-undefined")
