@@ -1,0 +1,73 @@
+#pragma once
+// Cuts a growing sequence into steps. The plan does not depend on how the tokens arrive: the same slots,
+// positions, spans, memory layout and visibility whether they are fed at once or one by one (adapt-N, which
+// looks at the first feed unless expected_tokens is given, chooses its ratio by it). See docs/algorithm.md.
+//
+//   Planner planner(options);
+//   planner.feed(num_tokens);
+//   while (auto step = planner.next()) { /* forward rows of *step, then apply step->close to the memory */ }
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "window/options.h"
+#include "window/state.h"
+#include "window/step.h"
+
+namespace beacon {
+
+// What reading some more tokens would come to.
+struct Forecast {
+  int64_t positions = 0;  // one more than the highest RoPE position of any row of any step so far seen
+  int64_t peak_rows = 0;  // most rows seen by one step: memory + new
+  int64_t sink_rows = 0;  // memory afterwards
+  int64_t beacon_rows = 0;
+  int64_t open_rows = 0;
+  int64_t steps = 0;
+};
+
+// A value: copying it is a mark to rewind to. Not for use by two threads at once.
+class Planner {
+ public:
+  // Throws Error(kInvalidArgument) when validate() does.
+  explicit Planner(WindowOptions options);
+  // Goes on from a saved state. Throws Error(kMismatch) when the state cannot belong to the options.
+  Planner(WindowOptions options, PlannerState state);
+
+  // Appends tokens. Training takes one feed. Throws kInvalidArgument for a negative number or a second
+  // training feed, kCapacity beyond 2^31 - 1 tokens.
+  void feed(int64_t num_tokens);
+
+  // The next step over fed tokens, or nothing when all are consumed. The planner counts it as done: to undo,
+  // keep a copy. A step never holds more than one close (parallel windows close together at its end).
+  std::optional<Step> next();
+
+  // Forgets tokens fed but not yet consumed (a cancelled feed).
+  void discard_pending();
+
+  // From here on nothing closes and no beacon is inserted: the tokens to come stay raw. Cannot be undone.
+  void freeze();
+
+  // Mix::kForced with these ratios, one a window; only before the first ratio is drawn.
+  void force_ratios(std::vector<int> ratios);
+
+  // What feeding `more_tokens` would come to (0: only what is pending), without changing the planner. Exact,
+  // ratio draws included. Costs O(more_tokens) time; no masks are built.
+  Forecast forecast(int64_t more_tokens) const;
+
+  const WindowOptions& options() const { return options_; }
+  const PlannerState& state() const { return state_; }
+  int64_t tokens_planned() const { return state_.planned; }
+  int64_t tokens_pending() const { return state_.fed - state_.planned; }
+  int64_t open_rows() const { return static_cast<int64_t>(state_.open.size()); }
+
+ private:
+  struct Row;     // a new row with what the mask needs to know of it
+  struct Layout;  // a step without its arrays
+  std::optional<Layout> plan_step();
+
+  WindowOptions options_;
+  PlannerState state_;
+};
+
+}  // namespace beacon
