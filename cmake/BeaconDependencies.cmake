@@ -29,5 +29,5 @@ add_library(beacon_torch INTERFACE)
 target_include_directories(beacon_torch SYSTEM INTERFACE
   "${_torch_first}/include" "${_torch_first}/include/torch/csrc/api/include")
 target_link_libraries(beacon_torch INTERFACE "${_torch_first}/lib/libtorch_cpu.so" "${_torch_first}/lib/libc10.so" Threads::Threads)
-# The wheel finds its own CUDA runtime through its rpath; --as-needed keeps ours out of it.
-target_link_options(beacon_torch INTERFACE "LINKER:-rpath,${_torch_first}/lib" "LINKER:--allow-shlib-undefined")
+# The wheel finds its CUDA runtime through its own rpath, which the linker does not follow everywhere.
+target_link_options(beacon_torch INTERFACE "LINKER:--allow-shlib-undefined")
