@@ -7,6 +7,9 @@
 
 namespace beacon {
 
+// Longest sequence, largest window: keeps every sum of tokens, rows and positions inside 32 bits.
+inline constexpr int64_t kMaxSequence = int64_t{1} << 28;
+
 // Where the beacons of a window stand.
 enum class Placement : uint8_t {
   kInterleave,  // one after every `ratio` raw tokens, in unfinished windows too (third generation's default)

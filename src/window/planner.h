@@ -16,6 +16,8 @@
 
 namespace beacon {
 
+struct Layout;  // a step while it is being planned
+
 // What reading some more tokens would come to.
 struct Forecast {
   int64_t positions = 0;  // one more than the highest RoPE position of any row of any step so far seen
@@ -35,12 +37,15 @@ class Planner {
   Planner(WindowOptions options, PlannerState state);
 
   // Appends tokens. Training takes one feed. Throws kInvalidArgument for a negative number or a second
-  // training feed, kCapacity beyond 2^31 - 1 tokens.
+  // training feed, kCapacity beyond kMaxSequence.
   void feed(int64_t num_tokens);
 
   // The next step over fed tokens, or nothing when all are consumed. The planner counts it as done: to undo,
   // keep a copy. A step never holds more than one close (parallel windows close together at its end).
   std::optional<Step> next();
+
+  // Consumes `more_tokens` tokens without giving their steps.
+  void advance(int64_t more_tokens);
 
   // Forgets tokens fed but not yet consumed (a cancelled feed).
   void discard_pending();
@@ -62,9 +67,17 @@ class Planner {
   int64_t open_rows() const { return static_cast<int64_t>(state_.open.size()); }
 
  private:
-  struct Row;     // a new row with what the mask needs to know of it
-  struct Layout;  // a step without its arrays
+  void append(int64_t num_tokens);
   std::optional<Layout> plan_step();
+  void plan_raw(Layout& layout, int64_t end);
+  void plan_skipped(Layout& layout);
+  void plan_parallel(Layout& layout);
+  void plan_window(Layout& layout);
+  bool can_run_parallel() const;
+  void add_window_rows(Layout& layout, int64_t end, bool beacons);
+  void add_beacons_at_close(Layout& layout);
+  void finish_close(Layout& layout, int64_t new_sink);
+  void keep_all(const Layout& layout);
 
   WindowOptions options_;
   PlannerState state_;

@@ -1,0 +1,267 @@
+#include "window/planner.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "window/capacity.h"
+#include "window/layout.h"
+#include "window/ratio.h"
+#include "window/visibility.h"
+
+namespace beacon {
+namespace {
+
+Step to_step(const Layout& layout, const WindowOptions& options) {
+  Step step;
+  step.token_begin = layout.token_begin;
+  step.token_end = layout.token_end;
+  step.sink_rows = layout.sink_rows;
+  step.beacon_rows = layout.beacon_rows;
+  step.cached_rows = layout.cached_rows;
+  bool replicas = false;
+  bool moved = false;
+  for (size_t i = 0; i < layout.rows.size(); ++i) {
+    const Row& row = layout.rows[i];
+    const bool cached = i < static_cast<size_t>(layout.cached_rows);
+    (cached ? step.cached_positions : step.positions).push_back(row.position);
+    if (cached) {
+      moved = moved || row.position != layout.memory_rows() + static_cast<int64_t>(i);
+      continue;
+    }
+    step.slots.push_back(row.kind);
+    step.copy_from.push_back(row.copy_from);
+    replicas = replicas || row.kind == SlotKind::kReplica;
+  }
+  if (!replicas) step.copy_from.clear();
+  if (!moved) step.cached_positions.clear();
+  step.causal = is_causal(layout, options);
+  if (!step.causal) step.mask = build_mask(layout, options);
+  step.close = layout.close;
+  return step;
+}
+
+}  // namespace
+
+Planner::Planner(WindowOptions options) : options_(std::move(options)) {
+  validate(options_);
+  state_.generator = options_.seed;
+}
+
+Planner::Planner(WindowOptions options, PlannerState state)
+    : options_(std::move(options)), state_(std::move(state)) {
+  validate(options_);
+  check_state(state_, options_);
+}
+
+void Planner::feed(int64_t num_tokens) {
+  require(num_tokens >= 0, ErrorCode::kInvalidArgument, "feed: expected 0 tokens or more, found {}",
+          num_tokens);
+  if (num_tokens == 0) return;
+  require(!options_.training || state_.fed == 0, ErrorCode::kInvalidArgument,
+          "feed: expected all tokens of a training sequence at once, found a second feed after {} tokens",
+          state_.fed);
+  append(num_tokens);
+}
+
+void Planner::append(int64_t num_tokens) {
+  require(num_tokens <= kMaxSequence - state_.fed, ErrorCode::kCapacity,
+          "feed: expected at most {} tokens in a sequence, found {} more after {}", kMaxSequence, num_tokens,
+          state_.fed);
+  const RatioPolicy& policy = options_.ratio;
+  if (options_.enabled && policy.mix == RatioPolicy::Mix::kAdapt && policy.ratios.size() > 1 &&
+      state_.chosen < 0) {
+    const int64_t expected = options_.expected_tokens > 0 ? options_.expected_tokens : num_tokens;
+    state_.chosen = adapt_ratio(ratio_choices(policy, options_.stride, !options_.training),
+                                options_.max_positions, options_.window, expected, policy.adapt_tokens);
+  }
+  state_.fed += num_tokens;
+}
+
+void Planner::discard_pending() { state_.fed = state_.planned; }
+
+void Planner::freeze() {
+  if (state_.frozen) return;
+  state_.frozen = true;
+  state_.frozen_at = state_.planned;
+}
+
+void Planner::force_ratios(std::vector<int> ratios) {
+  require(state_.draws == 0, ErrorCode::kInvalidArgument,
+          "forced ratios: expected before the first ratio is drawn, found {} drawn", state_.draws);
+  WindowOptions options = options_;
+  options.ratio.ratios = std::move(ratios);
+  options.ratio.mix = RatioPolicy::Mix::kForced;
+  validate(options);
+  options_ = std::move(options);
+}
+
+std::optional<Step> Planner::next() {
+  const auto layout = plan_step();
+  if (!layout) return std::nullopt;
+  return to_step(*layout, options_);
+}
+
+void Planner::advance(int64_t more_tokens) {
+  append(more_tokens);
+  while (plan_step()) {
+  }
+}
+
+Forecast Planner::forecast(int64_t more_tokens) const {
+  require(more_tokens >= 0, ErrorCode::kInvalidArgument, "forecast: expected 0 tokens or more, found {}",
+          more_tokens);
+  Planner copy = *this;
+  if (more_tokens > 0) copy.append(more_tokens);
+  Forecast out;
+  while (const auto layout = copy.plan_step()) {
+    for (const Row& row : layout->rows) out.positions = std::max<int64_t>(out.positions, row.position + 1);
+    const int64_t rows = layout->memory_rows() + static_cast<int64_t>(layout->rows.size());
+    out.peak_rows = std::max(out.peak_rows, rows);
+    ++out.steps;
+  }
+  out.sink_rows = copy.state_.sink_rows;
+  out.beacon_rows = copy.state_.beacon_rows;
+  out.open_rows = copy.open_rows();
+  return out;
+}
+
+std::optional<Layout> Planner::plan_step() {
+  PlannerState& s = state_;
+  if (s.planned == s.fed) return std::nullopt;
+  if (options_.enabled && options_.skip_last && s.planned >= *options_.skip_last) freeze();
+  Layout layout;
+  layout.token_begin = s.planned;
+  layout.sink_rows = s.sink_rows;
+  layout.beacon_rows = s.beacon_rows;
+  layout.parts.push_back({s.window_start, s.sink_rows + s.beacon_rows, -1});
+  add_cached_rows(layout, s, options_);
+  if (!options_.enabled || s.frozen) {
+    // Nothing will close; cutting every W tokens only bounds the size of a step.
+    const int64_t done = s.planned - (options_.enabled ? s.frozen_at : 0);
+    plan_raw(layout, s.planned + options_.window - done % options_.window);
+  } else if (s.planned < options_.skip_first) {
+    plan_skipped(layout);
+  } else if (can_run_parallel()) {
+    plan_parallel(layout);
+  } else {
+    plan_window(layout);
+  }
+  layout.token_end = s.planned;
+  return layout;
+}
+
+void Planner::plan_raw(Layout& layout, int64_t end) {
+  end = std::min(end, state_.fed);
+  for (int64_t t = state_.planned; t < end; ++t) add_raw(layout, options_, t);
+  state_.planned = end;
+  keep_all(layout);
+}
+
+// The skipped tokens stand where the sink stands, for ever.
+void Planner::plan_skipped(Layout& layout) {
+  PlannerState& s = state_;
+  plan_raw(layout, options_.skip_first);
+  if (s.planned < options_.skip_first) return;
+  layout.close.closes = true;
+  for (size_t i = 0; i < layout.rows.size(); ++i) layout.close.sink.push_back(static_cast<int32_t>(i));
+  s.sink_rows += static_cast<int64_t>(layout.rows.size());
+  s.sink_saved = true;
+  s.window_start = s.next_block = s.span_begin = s.planned;
+  s.open.clear();
+}
+
+bool Planner::can_run_parallel() const {
+  const PlannerState& s = state_;
+  if (options_.parallel_windows == 1 || !s.open.empty()) return false;
+  const int64_t needed = options_.parallel_windows * options_.window;
+  // In training the last window gets no beacons, so it cannot be one of them.
+  return s.fed - s.planned >= needed + (options_.training ? 1 : 0);
+}
+
+void Planner::plan_parallel(Layout& layout) {
+  PlannerState& s = state_;
+  const int64_t new_sink = s.sink_saved ? 0 : options_.sink;
+  for (int64_t w = 0; w < options_.parallel_windows; ++w) {
+    if (w > 0) add_replicas(layout, options_, new_sink);
+    add_window_rows(layout, s.planned + options_.window, /*beacons=*/true);
+    add_beacons_at_close(layout);
+  }
+  finish_close(layout, new_sink);
+}
+
+void Planner::plan_window(Layout& layout) {
+  PlannerState& s = state_;
+  const int64_t window_end = s.window_start + options_.window;
+  int64_t end = std::min(s.fed, window_end);
+  if (options_.skip_last) end = std::min(end, *options_.skip_last);
+  const bool first_generation_full = options_.generation == Generation::kFirst && s.fed == window_end;
+  if (options_.training && s.fed <= window_end && !first_generation_full) {
+    plan_raw(layout, end);
+    return;
+  }
+  add_window_rows(layout, end, options_.placement == Placement::kInterleave);
+  if (end < window_end) {
+    keep_all(layout);
+    return;
+  }
+  add_beacons_at_close(layout);
+  finish_close(layout, s.sink_saved ? 0 : options_.sink);
+}
+
+// Raw rows up to `end`, interleaved with the beacons they make due.
+void Planner::add_window_rows(Layout& layout, int64_t end, bool beacons) {
+  PlannerState& s = state_;
+  beacons = beacons && options_.placement == Placement::kInterleave;
+  for (int64_t t = s.planned; t < end; ++t) {
+    if (beacons && t == s.next_block) {
+      s.ratios.push_back(draw_ratio(options_, s, t + options_.window));
+      s.next_block += options_.stride;
+    }
+    add_raw(layout, options_, t);
+    if (!beacons) continue;
+    const int ratio = s.ratios.back();
+    if (ratio != 0 && ++s.count >= ratio) add_interleaved_beacon(layout, options_, t, s.span_begin);
+    if (ratio == 0 || s.count >= ratio) {
+      s.count = 0;
+      s.span_begin = t + 1;
+    }
+  }
+  s.planned = end;
+}
+
+// The last window of the layout is full: its ratio is now final.
+void Planner::add_beacons_at_close(Layout& layout) {
+  PlannerState& s = state_;
+  WindowPart& part = layout.parts.back();
+  if (options_.placement == Placement::kInterleave) {
+    part.ratio = s.ratios.front();
+    s.ratios.erase(s.ratios.begin());
+    return;
+  }
+  part.ratio = draw_ratio(options_, s, part.start + options_.window);
+  add_appended_beacons(layout, options_, part.ratio);
+}
+
+void Planner::finish_close(Layout& layout, int64_t new_sink) {
+  PlannerState& s = state_;
+  close_windows(layout, options_, new_sink);
+  s.sink_rows += static_cast<int64_t>(layout.close.sink.size());
+  s.beacon_rows += static_cast<int64_t>(layout.close.beacons.size());
+  s.windows_closed += static_cast<int64_t>(layout.parts.size());
+  s.window_start = layout.parts.back().start + options_.stride;
+  if (options_.placement == Placement::kAppend) s.next_block = s.window_start;
+  s.sink_saved = true;
+  s.open.clear();
+  for (int32_t i : layout.close.keep) {
+    const Row& row = layout.rows[static_cast<size_t>(i)];
+    s.open.push_back({row.kind, row.token, row.span_begin});
+  }
+}
+
+void Planner::keep_all(const Layout& layout) {
+  for (size_t i = state_.open.size(); i < layout.rows.size(); ++i)
+    state_.open.push_back({layout.rows[i].kind, layout.rows[i].token, layout.rows[i].span_begin});
+}
+
+}  // namespace beacon
