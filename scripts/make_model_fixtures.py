@@ -95,7 +95,7 @@ def draw_weights(model, seed, dtype=torch.float32):
         elif name.endswith(".bias"):
             values = 0.5 * values
         elif "embed_tokens" in name:
-            values = values * (0.4 if tied else 1.0)
+            values = values * (3.2 / fan_in if tied else 1.0)
         elif "lm_head" in name:
             values = 0.4 * values
         else:
@@ -219,7 +219,7 @@ def make_hf(name, folder):
 # ------------------------------------------------------------------------------------------------- GGUF files
 
 GGUF_FIXTURES = {
-    "gguf_f32": dict(type=GgmlType.F32, tied=False),
+    "gguf_f32": dict(type=GgmlType.F32, tied=False, layers=1),
     "gguf_f16": dict(type=GgmlType.F16, tied=False, head_dim=32),
     "gguf_bf16": dict(type=GgmlType.BF16),
     "gguf_q8_0": dict(type=GgmlType.Q8_0),
