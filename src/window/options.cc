@@ -8,7 +8,6 @@
 namespace beacon {
 namespace {
 
-<< 30;  // keeps every sum of tokens, rows and positions inside 32 bits
 constexpr auto kBad = ErrorCode::kInvalidArgument;
 
 void check_sizes(const WindowOptions& o) {
