@@ -18,7 +18,8 @@ constexpr std::string_view kEmbedInitNames[] = {"eos", "bos"};
 constexpr std::string_view kMixNames[] = {"step-random", "instance-random", "sequence", "adapt"};
 
 template <typename Enum, size_t N>
-Enum enum_from_string(const JsonReader& root, const std::string& key, const std::string_view (&names)[N], Enum absent) {
+Enum enum_from_string(const JsonReader& root, const std::string& key, const std::string_view (&names)[N],
+                      Enum absent) {
   const auto text = root.string(key);
   if (!text) return absent;
   for (size_t i = 0; i < N; ++i) {
@@ -60,7 +61,8 @@ class Parser {
       return static_cast<BeaconGeneration>(*explicit_one);
     }
     const Json* stride = root_.value(key("stride"));
-    if ((stride != nullptr && stride->is_array()) || root_.has(key("attend_previous"))) return BeaconGeneration::kFirst;
+    if ((stride != nullptr && stride->is_array()) || root_.has(key("attend_previous")))
+      return BeaconGeneration::kFirst;
     return root_.has(key("pos")) ? BeaconGeneration::kThird : BeaconGeneration::kSecond;
   }
 
@@ -69,8 +71,8 @@ class Parser {
     const auto strides = root_.integers(key("stride"), 1, kMaxWindow);
     if (strides && strides->empty()) root_.wrong(key("stride"), "a positive integer");
     require(!strides || strides->size() == 1, ErrorCode::kUnsupported,
-            "{}: \"{}\" lists {} strides; only one is supported, set it to the one to use", root_.what(), key("stride"),
-            strides ? strides->size() : 0);
+            "{}: \"{}\" lists {} strides; only one is supported, set it to the one to use", root_.what(),
+            key("stride"), strides ? strides->size() : 0);
     config_.stride = strides ? strides->front() : config_.window;
     config_.sink_size = root_.integer(key("sink_size"), 0, kMaxWindow).value_or(0);
     config_.parallel_window = root_.integer(key("parallel_window"), 1, kMaxParallel).value_or(1);
@@ -80,10 +82,11 @@ class Parser {
     const bool third = config_.generation == BeaconGeneration::kThird;
     config_.placement = enum_from_string(root_, key("pos"), kPlacementNames,
                                          third ? BeaconPlacement::kInterleave : BeaconPlacement::kAppend);
-    config_.attention = enum_from_string(root_, key("attn"), kAttentionNames,
-                                         third ? BeaconAttention::kFullCoverage : BeaconAttention::kStepExpansion);
-    // One name, two meanings: in the first generation a beacon never sees others of its window, and the flag is about
-    // earlier windows.
+    config_.attention =
+        enum_from_string(root_, key("attn"), kAttentionNames,
+                         third ? BeaconAttentionRule::kFullCoverage : BeaconAttentionRule::kStepExpansion);
+    // One name, two meanings: in the first generation a beacon never sees others of its window, and the flag
+    // is about earlier windows.
     if (config_.generation == BeaconGeneration::kFirst) {
       config_.attend_prev = false;
       config_.attend_previous_windows = root_.boolean(key("attend_previous")).value_or(true);
@@ -133,12 +136,12 @@ class Parser {
 
 void check_windows(const BeaconConfig& c, const std::string& what) {
   constexpr auto kCode = ErrorCode::kInvalidArgument;
-  require(c.window >= 1 && c.window <= kMaxWindow, kCode, "{}: the window should be from 1 to {}, found {}", what, kMaxWindow,
-          c.window);
-  require(c.stride >= 1 && c.stride <= c.window, kCode, "{}: the stride should be from 1 to the window ({}), found {}", what,
-          c.window, c.stride);
-  require(c.sink_size >= 0 && c.sink_size <= c.stride, kCode, "{}: the sink should be from 0 to the stride ({}), found {}",
-          what, c.stride, c.sink_size);
+  require(c.window >= 1 && c.window <= kMaxWindow, kCode, "{}: the window should be from 1 to {}, found {}",
+          what, kMaxWindow, c.window);
+  require(c.stride >= 1 && c.stride <= c.window, kCode,
+          "{}: the stride should be from 1 to the window ({}), found {}", what, c.window, c.stride);
+  require(c.sink_size >= 0 && c.sink_size <= c.stride, kCode,
+          "{}: the sink should be from 0 to the stride ({}), found {}", what, c.stride, c.sink_size);
   require(c.parallel_window >= 1 && c.parallel_window <= kMaxParallel, kCode,
           "{}: parallel windows should be from 1 to {}, found {}", what, kMaxParallel, c.parallel_window);
 }
@@ -147,48 +150,58 @@ void check_ratios(const BeaconConfig& c, const std::string& what) {
   constexpr auto kCode = ErrorCode::kInvalidArgument;
   require(!c.ratios.empty(), kCode, "{}: expected at least one ratio, found none", what);
   for (const int r : c.ratios) {
-    require(r >= 0 && r <= kMaxRatio, kCode, "{}: a ratio should be from 0 to {}, found {}", what, kMaxRatio, r);
+    require(r >= 0 && r <= kMaxRatio, kCode, "{}: a ratio should be from 0 to {}, found {}", what, kMaxRatio,
+            r);
   }
   const std::string list = fmt::format("[{}]", fmt::join(c.ratios, ", "));
   require(*std::min_element(c.ratios.begin(), c.ratios.end()) <= c.stride, kCode,
-          "{}: ratio {} is above the stride {}, so a window would have no beacon; use a smaller ratio or a larger stride", what,
-          list, c.stride);
+          "{}: ratio {} is above the stride {}, so a window would have no beacon; use a smaller ratio or a "
+          "larger stride",
+          what, list, c.stride);
   const auto usable = [&c](int r) { return r == 0 || c.stride % r == 0; };
   require(c.ratios.size() == 1 || std::any_of(c.ratios.begin(), c.ratios.end(), usable), kCode,
-          "{}: none of the ratios {} divides the stride {}; use divisors, or a single ratio", what, list, c.stride);
-  require(c.ratio_mix != RatioMix::kAdapt || c.adapt_tokens >= 0, kCode, "{}: adapt-N needs N >= 0, found {}", what,
-          c.adapt_tokens);
+          "{}: none of the ratios {} divides the stride {}; use divisors, or a single ratio", what, list,
+          c.stride);
+  require(c.ratio_mix != RatioMix::kAdapt || c.adapt_tokens >= 0, kCode, "{}: adapt-N needs N >= 0, found {}",
+          what, c.adapt_tokens);
 }
 
 void check_combinations(const BeaconConfig& c, const std::string& what) {
   constexpr auto kCode = ErrorCode::kInvalidArgument;
   const bool interleave = c.placement == BeaconPlacement::kInterleave;
   const bool skips = c.skip_first.value_or(0) > 0 || c.skip_last.has_value();
-  require(!(interleave && c.attention == BeaconAttention::kSegmentation), kCode,
+  require(!(interleave && c.attention == BeaconAttentionRule::kSegmentation), kCode,
           "{}: segmentation attention needs the placement append, found interleave", what);
-  require(!(interleave && c.attention == BeaconAttention::kStepExpansion && c.attend_prev), kCode,
+  require(!(interleave && c.attention == BeaconAttentionRule::kStepExpansion && c.attend_prev), kCode,
           "{}: interleaved step-expansion needs attend_prev false, found true", what);
-  require(c.stride == c.window || !(interleave && c.attention == BeaconAttention::kStepExpansion), kCode,
+  require(c.stride == c.window || !(interleave && c.attention == BeaconAttentionRule::kStepExpansion), kCode,
           "{}: interleaved step-expansion needs stride = window, found {} and {}", what, c.stride, c.window);
   require(c.stride == c.window || (!skips && c.parallel_window == 1), kCode,
           "{}: skip and parallel windows need stride = window, found {} and {}", what, c.stride, c.window);
-  require(!skips || c.parallel_window == 1, kCode, "{}: skip needs one parallel window, found {}", what, c.parallel_window);
-  require(c.skip_first.value_or(0) == 0 || c.sink_size == 0, kCode, "{}: skip_first needs a sink of 0, found {}", what,
-          c.sink_size);
+  require(!skips || c.parallel_window == 1, kCode, "{}: skip needs one parallel window, found {}", what,
+          c.parallel_window);
+  require(c.skip_first.value_or(0) == 0 || c.sink_size == 0, kCode,
+          "{}: skip_first needs a sink of 0, found {}", what, c.sink_size);
   require(c.parallel_window == 1 || std::count(c.ratios.begin(), c.ratios.end(), 0) == 0, kCode,
           "{}: parallel windows cannot keep tokens raw; remove the ratio 0", what);
-  require(c.skip_first.value_or(0) >= 0 && c.skip_last.value_or(0) >= 0, kCode, "{}: skip counts should be 0 or more", what);
+  require(c.skip_first.value_or(0) >= 0 && c.skip_last.value_or(0) >= 0, kCode,
+          "{}: skip counts should be 0 or more", what);
   if (c.skip_last) {
     const int64_t compressed = *c.skip_last - c.skip_first.value_or(0);
     require(compressed >= 0 && compressed % c.window == 0, kCode,
-            "{}: skip_last minus skip_first should be a multiple of the window ({}), found {}", what, c.window, compressed);
+            "{}: skip_last minus skip_first should be a multiple of the window ({}), found {}", what,
+            c.window, compressed);
   }
 }
 
 }  // namespace
 
-std::string_view to_string(BeaconAttention attention) { return kAttentionNames[static_cast<size_t>(attention)]; }
-std::string_view to_string(BeaconPlacement placement) { return kPlacementNames[static_cast<size_t>(placement)]; }
+std::string_view to_string(BeaconAttentionRule attention) {
+  return kAttentionNames[static_cast<size_t>(attention)];
+}
+std::string_view to_string(BeaconPlacement placement) {
+  return kPlacementNames[static_cast<size_t>(placement)];
+}
 std::string_view to_string(BeaconEmbedInit init) { return kEmbedInitNames[static_cast<size_t>(init)]; }
 
 std::string ratio_mix_to_string(RatioMix mix, int64_t adapt_tokens) {
@@ -201,10 +214,13 @@ RatioMix ratio_mix_from_string(std::string_view text, int64_t& adapt_tokens) {
     if (text == kMixNames[static_cast<size_t>(mix)]) return mix;
   }
   constexpr std::string_view kAdapt = "adapt-";
-  const auto digits = text.substr(0, kAdapt.size()) == kAdapt ? text.substr(kAdapt.size()) : std::string_view();
-  const bool number = !digits.empty() && digits.size() <= 12 && digits.find_first_not_of("0123456789") == digits.npos;
+  const auto digits =
+      text.substr(0, kAdapt.size()) == kAdapt ? text.substr(kAdapt.size()) : std::string_view();
+  const bool number =
+      !digits.empty() && digits.size() <= 12 && digits.find_first_not_of("0123456789") == digits.npos;
   require(number, ErrorCode::kUnsupported,
-          "ratio mix \"{}\" is not supported; supported: step-random, instance-random, sequence, adapt-N", text.substr(0, 40));
+          "ratio mix \"{}\" is not supported; supported: step-random, instance-random, sequence, adapt-N",
+          text.substr(0, 40));
   adapt_tokens = 0;
   for (const char digit : digits) adapt_tokens = adapt_tokens * 10 + (digit - '0');
   return RatioMix::kAdapt;
@@ -213,10 +229,11 @@ RatioMix ratio_mix_from_string(std::string_view text, int64_t& adapt_tokens) {
 bool BeaconConfig::operator==(const BeaconConfig& o) const {
   return generation == o.generation && window == o.window && stride == o.stride && attention == o.attention &&
          placement == o.placement && attend_prev == o.attend_prev &&
-         attend_previous_windows == o.attend_previous_windows && ratios == o.ratios && ratio_mix == o.ratio_mix &&
-         (ratio_mix != RatioMix::kAdapt || adapt_tokens == o.adapt_tokens) && sink_size == o.sink_size &&
-         parallel_window == o.parallel_window && params == o.params && embed_init == o.embed_init &&
-         skip_first == o.skip_first && skip_last == o.skip_last && gate == o.gate && rope == o.rope;
+         attend_previous_windows == o.attend_previous_windows && ratios == o.ratios &&
+         ratio_mix == o.ratio_mix && (ratio_mix != RatioMix::kAdapt || adapt_tokens == o.adapt_tokens) &&
+         sink_size == o.sink_size && parallel_window == o.parallel_window && params == o.params &&
+         embed_init == o.embed_init && skip_first == o.skip_first && skip_last == o.skip_last &&
+         gate == o.gate && rope == o.rope;
 }
 
 std::optional<BeaconConfig> parse_beacon_config(std::string_view json, const std::string& what) {
@@ -224,8 +241,8 @@ std::optional<BeaconConfig> parse_beacon_config(std::string_view json, const std
   const bool beacon = has_prefix(object, "beacon_");
   const bool ultragist = has_prefix(object, "ultragist_");
   if (!beacon && !ultragist) return std::nullopt;
-  require(!(beacon && ultragist), ErrorCode::kBadFile, "{}: expected keys with one prefix, found both beacon_ and ultragist_",
-          what);
+  require(!(beacon && ultragist), ErrorCode::kBadFile,
+          "{}: expected keys with one prefix, found both beacon_ and ultragist_", what);
   const JsonReader root(object, what);
   BeaconConfig config = Parser(root, beacon ? "beacon_" : "ultragist_").parse();
   if (const Json* rope = root.value("beacon_rope")) {

@@ -12,12 +12,12 @@
 namespace beacon {
 
 enum class BeaconGeneration { kFirst = 1, kSecond = 2, kThird = 3 };
-enum class BeaconAttention { kFullCoverage, kStepExpansion, kSegmentation };
+enum class BeaconAttentionRule { kFullCoverage, kStepExpansion, kSegmentation };
 enum class BeaconPlacement { kInterleave, kAppend };
 enum class RatioMix { kStepRandom, kInstanceRandom, kSequence, kAdapt };
 enum class BeaconEmbedInit { kEos, kBos };
 
-std::string_view to_string(BeaconAttention attention);  // "full-coverage", ...
+std::string_view to_string(BeaconAttentionRule attention);  // "full-coverage", ...
 std::string_view to_string(BeaconPlacement placement);  // "interleave", "append"
 std::string_view to_string(BeaconEmbedInit init);       // "eos", "bos"
 // "step-random", ..., "adapt-1024".
@@ -36,7 +36,7 @@ struct BeaconConfig {
   BeaconGeneration generation = BeaconGeneration::kThird;  // decides masks and positions of append
   int64_t window = 1024;                                   // raw tokens held before a close
   int64_t stride = 1024;                                   // raw tokens a close lets go; <= window
-  BeaconAttention attention = BeaconAttention::kFullCoverage;
+  BeaconAttentionRule attention = BeaconAttentionRule::kFullCoverage;
   BeaconPlacement placement = BeaconPlacement::kInterleave;
   bool attend_prev = true;  // a beacon sees earlier beacons of its own window
   bool attend_previous_windows =

@@ -13,8 +13,8 @@ inline constexpr std::string_view kGgufSupportedKinds =
 // Bytes of one scalar of a kind; 0 for strings and arrays.
 size_t gguf_scalar_bytes(GgufType type);
 
-// Holds a cursor into hostile bytes. Every read is checked against what is left; every count is checked against the
-// smallest size its items can have before anything is allocated.
+// Holds a cursor into hostile bytes. Every read is checked against what is left; every count is checked
+// against the smallest size its items can have before anything is allocated.
 class GgufParser {
  public:
   GgufParser(std::span<const std::byte> bytes, const std::string& what) : bytes_(bytes), what_(what) {}

@@ -15,8 +15,8 @@ class Guard {
   bool operator()(int depth, typename J::parse_event_t event, J& parsed) {
     using Event = typename J::parse_event_t;
     if (event == Event::object_start || event == Event::array_start) {
-      require(depth < limits_.max_depth, ErrorCode::kBadFile, "{}: JSON is nested deeper than {} levels", what_,
-              limits_.max_depth);
+      require(depth < limits_.max_depth, ErrorCode::kBadFile, "{}: JSON is nested deeper than {} levels",
+              what_, limits_.max_depth);
     }
     require(++values_ <= limits_.max_values, ErrorCode::kBadFile, "{}: JSON holds more than {} values", what_,
             limits_.max_values);
@@ -39,8 +39,8 @@ class Guard {
 
 template <typename J>
 J parse_object(std::string_view text, const std::string& what, const JsonLimits& limits) {
-  require(text.size() <= limits.max_bytes, ErrorCode::kBadFile, "{}: expected at most {} bytes of JSON, found {}",
-          what, limits.max_bytes, text.size());
+  require(text.size() <= limits.max_bytes, ErrorCode::kBadFile,
+          "{}: expected at most {} bytes of JSON, found {}", what, limits.max_bytes, text.size());
   Guard<J> guard(what, limits);
   J value;
   try {
@@ -51,7 +51,8 @@ J parse_object(std::string_view text, const std::string& what, const JsonLimits&
   } catch (const typename J::exception& error) {
     fail(ErrorCode::kBadFile, "{}: not valid JSON ({})", what, error.what());
   }
-  require(value.is_object(), ErrorCode::kBadFile, "{}: expected a JSON object, found {}", what, value.type_name());
+  require(value.is_object(), ErrorCode::kBadFile, "{}: expected a JSON object, found {}", what,
+          value.type_name());
   return value;
 }
 
@@ -135,7 +136,8 @@ std::optional<std::string> JsonReader::string(const std::string& key) const {
   return v->get<std::string>();
 }
 
-std::optional<std::vector<int64_t>> JsonReader::integers(const std::string& key, int64_t low, int64_t high) const {
+std::optional<std::vector<int64_t>> JsonReader::integers(const std::string& key, int64_t low,
+                                                         int64_t high) const {
   const Json* v = value(key);
   if (v == nullptr) return std::nullopt;
   if (!v->is_array()) return std::vector<int64_t>{checked_integer(*v, key, low, high)};

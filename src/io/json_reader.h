@@ -21,16 +21,16 @@ struct JsonLimits {
   size_t max_bytes = 64u << 20;
 };
 
-// Parses an object. Throws kBadFile naming `what` when the text is not JSON, not an object, nested too deep, too large,
-// or repeats a key within an object.
+// Parses an object. Throws kBadFile naming `what` when the text is not JSON, not an object, nested too deep,
+// too large, or repeats a key within an object.
 Json parse_json_object(std::string_view text, const std::string& what, const JsonLimits& limits = {});
 OrderedJson parse_ordered_json_object(std::string_view text, const std::string& what);
 
 // One line for messages, cut after 60 characters.
 std::string json_snippet(const Json& value);
 
-// Typed access to the keys of one object. An absent key and null are the same; every other kind of value than the one
-// asked for throws kBadFile naming file, key, expected and found.
+// Typed access to the keys of one object. An absent key and null are the same; every other kind of value than
+// the one asked for throws kBadFile naming file, key, expected and found.
 class JsonReader {
  public:
   JsonReader(const Json& object, std::string what) : object_(object), what_(std::move(what)) {}

@@ -17,14 +17,15 @@ Family parse_family(const JsonReader& root) {
   if (*type == "llama") return Family::kLlama;
   if (*type == "mistral") return Family::kMistral;
   if (*type == "qwen2") return Family::kQwen2;
-  fail(ErrorCode::kUnsupported, "{}: model_type \"{}\" is not supported; supported: {}", root.what(), type->substr(0, 40),
-       kSupportedFamilies);
+  fail(ErrorCode::kUnsupported, "{}: model_type \"{}\" is not supported; supported: {}", root.what(),
+       type->substr(0, 40), kSupportedFamilies);
 }
 
 void check_activation(const JsonReader& root) {
   const auto activation = root.string("hidden_act");
   require(!activation || *activation == "silu", ErrorCode::kUnsupported,
-          "{}: hidden_act \"{}\" is not supported; supported: silu", root.what(), activation.value_or("").substr(0, 40));
+          "{}: hidden_act \"{}\" is not supported; supported: silu", root.what(),
+          activation.value_or("").substr(0, 40));
 }
 
 void parse_sizes(const JsonReader& root, ModelConfig& config) {
@@ -34,10 +35,12 @@ void parse_sizes(const JsonReader& root, ModelConfig& config) {
   config.num_attention_heads = root.required_integer("num_attention_heads", 1, kMaxHeads);
   config.vocab_size = root.required_integer("vocab_size", 1, kMaxVocab);
   config.max_position_embeddings = root.required_integer("max_position_embeddings", 1, kMaxPositions);
-  // The first Llama had no grouped heads and says nothing; the other families' defaults fit no other size of model.
-  config.num_key_value_heads = config.family == Family::kLlama
-                                   ? root.integer("num_key_value_heads", 1, kMaxHeads).value_or(config.num_attention_heads)
-                                   : root.required_integer("num_key_value_heads", 1, kMaxHeads);
+  // The first Llama had no grouped heads and says nothing; the other families' defaults fit no other size of
+  // model.
+  config.num_key_value_heads =
+      config.family == Family::kLlama
+          ? root.integer("num_key_value_heads", 1, kMaxHeads).value_or(config.num_attention_heads)
+          : root.required_integer("num_key_value_heads", 1, kMaxHeads);
   const auto head_dim = root.integer("head_dim", 1, kMaxHeadDim);
   require(head_dim || config.hidden_size % config.num_attention_heads == 0, ErrorCode::kBadFile,
           "{}: without head_dim, hidden_size {} should be a multiple of num_attention_heads {}", root.what(),
@@ -59,7 +62,8 @@ void parse_biases(const JsonReader& root, ModelConfig& config) {
 void parse_sliding_window(const JsonReader& root, ModelConfig& config) {
   const auto window = root.integer("sliding_window", 1, kMaxPositions);
   switch (config.family) {
-    case Family::kLlama: break;
+    case Family::kLlama:
+      break;
     case Family::kMistral:
       // transformers assumes 4096 when the key is missing, and no window when it is null.
       config.sliding_window = root.mentions("sliding_window") ? window : std::optional<int64_t>(4096);
@@ -83,12 +87,13 @@ void parse_special_tokens(const JsonReader& root, ModelConfig& config) {
 void refuse_unknown_variants(const JsonReader& root) {
   for (const char* key : {"num_local_experts", "num_experts"}) {
     const auto experts = root.integer(key, 0, kMaxHeads);
-    require(experts.value_or(0) == 0, ErrorCode::kUnsupported, "{}: \"{}\" is {}; mixtures of experts are not supported",
-            root.what(), key, experts.value_or(0));
+    require(experts.value_or(0) == 0, ErrorCode::kUnsupported,
+            "{}: \"{}\" is {}; mixtures of experts are not supported", root.what(), key, experts.value_or(0));
   }
   if (const Json* quantization = root.value("quantization_config")) {
-    fail(ErrorCode::kUnsupported, "{}: \"quantization_config\" is {}; use the unquantised checkpoint or a GGUF file",
-         root.what(), json_snippet(*quantization));
+    fail(ErrorCode::kUnsupported,
+         "{}: \"quantization_config\" is {}; use the unquantised checkpoint or a GGUF file", root.what(),
+         json_snippet(*quantization));
   }
 }
 
@@ -96,9 +101,12 @@ void refuse_unknown_variants(const JsonReader& root) {
 
 std::string_view to_string(Family family) {
   switch (family) {
-    case Family::kLlama: return "llama";
-    case Family::kMistral: return "mistral";
-    case Family::kQwen2: return "qwen2";
+    case Family::kLlama:
+      return "llama";
+    case Family::kMistral:
+      return "mistral";
+    case Family::kQwen2:
+      return "qwen2";
   }
   return "?";
 }
@@ -106,21 +114,25 @@ std::string_view to_string(Family family) {
 int64_t ModelConfig::max_positions() const {
   switch (rope.kind) {
     case RopeKind::kDefault:
-    case RopeKind::kLlama3: return max_position_embeddings;
+    case RopeKind::kLlama3:
+      return max_position_embeddings;
     case RopeKind::kLinear:
-    case RopeKind::kDynamic: return static_cast<int64_t>(static_cast<double>(max_position_embeddings) * rope.factor);
+    case RopeKind::kDynamic:
+      return static_cast<int64_t>(static_cast<double>(max_position_embeddings) * rope.factor);
     case RopeKind::kYarn:
-      return std::max(max_position_embeddings,
-                      static_cast<int64_t>(static_cast<double>(rope.original_max_position_embeddings) * rope.factor));
+      return std::max(
+          max_position_embeddings,
+          static_cast<int64_t>(static_cast<double>(rope.original_max_position_embeddings) * rope.factor));
   }
   return max_position_embeddings;
 }
 
 void check_model_config(const ModelConfig& config, const std::string& what) {
   require(config.num_attention_heads % config.num_key_value_heads == 0, ErrorCode::kBadFile,
-          "{}: num_attention_heads {} should be a multiple of num_key_value_heads {}", what, config.num_attention_heads,
-          config.num_key_value_heads);
-  require(config.head_dim % 2 == 0, ErrorCode::kBadFile, "{}: head_dim should be even, found {}", what, config.head_dim);
+          "{}: num_attention_heads {} should be a multiple of num_key_value_heads {}", what,
+          config.num_attention_heads, config.num_key_value_heads);
+  require(config.head_dim % 2 == 0, ErrorCode::kBadFile, "{}: head_dim should be even, found {}", what,
+          config.head_dim);
   check_rope_config(config.rope, what);
 }
 
@@ -135,8 +147,8 @@ ModelConfig parse_model_config(std::string_view json, const std::string& what) {
   config.rms_norm_eps = root.number("rms_norm_eps", 1e-20, 1).value_or(1e-6);
   config.rope = parse_rope(root, 10000.0, config.max_position_embeddings);
   if (const auto partial = root.number("partial_rotary_factor", 0, 1)) {
-    require(*partial == 1.0, ErrorCode::kUnsupported, "{}: partial_rotary_factor {} is not supported, only 1", what,
-            *partial);
+    require(*partial == 1.0, ErrorCode::kUnsupported, "{}: partial_rotary_factor {} is not supported, only 1",
+            what, *partial);
   }
   parse_biases(root, config);
   config.tie_word_embeddings = root.boolean("tie_word_embeddings").value_or(false);

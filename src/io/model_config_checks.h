@@ -22,7 +22,8 @@ inline constexpr double kMaxRopeFactor = 1e6;
 void check_model_config(const ModelConfig& config, const std::string& what);
 void check_rope_config(const RopeConfig& rope, const std::string& what);
 
-// Reads rope_parameters or rope_scaling with rope_theta from `root`; max_position_embeddings fills what is left out.
+// Reads rope_parameters or rope_scaling with rope_theta from `root`; max_position_embeddings fills what is
+// left out.
 RopeConfig parse_rope(const JsonReader& root, double default_theta, int64_t max_position_embeddings);
 // Reads one rope dictionary ("rope_type" or "type", "factor", ...).
 RopeConfig parse_rope_dictionary(const JsonReader& dictionary, double theta, int64_t max_position_embeddings);

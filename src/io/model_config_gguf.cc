@@ -18,22 +18,24 @@ class ArchKeys {
 
   std::optional<int64_t> integer(std::string_view key, int64_t low, int64_t high) const {
     const auto n = file_.get_int(full(key));
-    require(!n || (*n >= low && *n <= high), ErrorCode::kBadFile, "{}: \"{}\" should be an integer from {} to {}, found {}",
-            file_.what(), full(key), low, high, n.value_or(0));
+    require(!n || (*n >= low && *n <= high), ErrorCode::kBadFile,
+            "{}: \"{}\" should be an integer from {} to {}, found {}", file_.what(), full(key), low, high,
+            n.value_or(0));
     return n;
   }
 
   int64_t required_integer(std::string_view key, int64_t low, int64_t high) const {
     const auto n = integer(key, low, high);
-    require(n.has_value(), ErrorCode::kBadFile, "{}: \"{}\" is missing, expected an integer from {} to {}", file_.what(),
-            full(key), low, high);
+    require(n.has_value(), ErrorCode::kBadFile, "{}: \"{}\" is missing, expected an integer from {} to {}",
+            file_.what(), full(key), low, high);
     return *n;
   }
 
   std::optional<double> number(std::string_view key, double low, double high) const {
     const auto x = file_.get_float(full(key));
-    require(!x || (*x >= low && *x <= high), ErrorCode::kBadFile, "{}: \"{}\" should be a number from {} to {}, found {}",
-            file_.what(), full(key), low, high, x.value_or(0));
+    require(!x || (*x >= low && *x <= high), ErrorCode::kBadFile,
+            "{}: \"{}\" should be a number from {} to {}, found {}", file_.what(), full(key), low, high,
+            x.value_or(0));
     return x;
   }
 
@@ -49,8 +51,9 @@ Family parse_architecture(const GgufFile& gguf) {
   require(arch.has_value(), ErrorCode::kBadFile, "{}: \"general.architecture\" is missing", gguf.what());
   if (*arch == "llama") return Family::kLlama;
   if (*arch == "qwen2") return Family::kQwen2;
-  fail(ErrorCode::kUnsupported, "{}: architecture \"{}\" is not supported; supported in GGUF: llama (and mistral), qwen2",
-       gguf.what(), arch->substr(0, 40));
+  fail(ErrorCode::kUnsupported,
+       "{}: architecture \"{}\" is not supported; supported in GGUF: llama (and mistral), qwen2", gguf.what(),
+       arch->substr(0, 40));
 }
 
 void parse_sizes(const ArchKeys& keys, const GgufFile& gguf, ModelConfig& config) {
@@ -69,12 +72,13 @@ void parse_sizes(const ArchKeys& keys, const GgufFile& gguf, ModelConfig& config
   config.head_dim = key_length.value_or(config.hidden_size / config.num_attention_heads);
   for (const char* key : {"attention.value_length", "rope.dimension_count"}) {
     const auto n = keys.integer(key, 1, kMaxHeadDim).value_or(config.head_dim);
-    require(n == config.head_dim, ErrorCode::kUnsupported, "{}: \"{}\" is {}, only the head size {} is supported",
-            gguf.what(), keys.full(key), n, config.head_dim);
+    require(n == config.head_dim, ErrorCode::kUnsupported,
+            "{}: \"{}\" is {}, only the head size {} is supported", gguf.what(), keys.full(key), n,
+            config.head_dim);
   }
   const auto experts = keys.integer("expert_count", 0, kMaxHeads).value_or(0);
-  require(experts == 0, ErrorCode::kUnsupported, "{}: \"{}\" is {}; mixtures of experts are not supported", gguf.what(),
-          keys.full("expert_count"), experts);
+  require(experts == 0, ErrorCode::kUnsupported, "{}: \"{}\" is {}; mixtures of experts are not supported",
+          gguf.what(), keys.full("expert_count"), experts);
 }
 
 // Files may leave the vocabulary's size to the list of tokens.
@@ -83,7 +87,8 @@ int64_t parse_vocab_size(const ArchKeys& keys, const GgufFile& gguf) {
   const GgufValue* tokens = gguf.value("tokenizer.ggml.tokens");
   const uint64_t count = tokens != nullptr && tokens->type == GgufType::kArray ? tokens->count : 0;
   require(count > 0 && count <= static_cast<uint64_t>(kMaxVocab), ErrorCode::kBadFile,
-          "{}: expected \"{}\" or a list of 1 to {} tokens, found {}", gguf.what(), keys.full("vocab_size"), kMaxVocab, count);
+          "{}: expected \"{}\" or a list of 1 to {} tokens, found {}", gguf.what(), keys.full("vocab_size"),
+          kMaxVocab, count);
   return static_cast<int64_t>(count);
 }
 
@@ -109,8 +114,8 @@ RopeConfig parse_rope(const ArchKeys& keys, const GgufFile& gguf, int64_t contex
   if (rope.kind == RopeKind::kDefault) return rope;
 
   rope.factor = factor.value_or(old_factor.value_or(0.0));
-  require(rope.factor >= 1, ErrorCode::kBadFile, "{}: \"{}\" should be at least 1 for {} scaling, found {}", gguf.what(),
-          keys.full("rope.scaling.factor"), to_string(rope.kind), rope.factor);
+  require(rope.factor >= 1, ErrorCode::kBadFile, "{}: \"{}\" should be at least 1 for {} scaling, found {}",
+          gguf.what(), keys.full("rope.scaling.factor"), to_string(rope.kind), rope.factor);
   if (rope.kind == RopeKind::kLinear) return rope;
   rope.original_max_position_embeddings =
       keys.integer("rope.scaling.original_context_length", 1, kMaxPositions).value_or(context_length);
@@ -119,14 +124,15 @@ RopeConfig parse_rope(const ArchKeys& keys, const GgufFile& gguf, int64_t contex
   // llama.cpp multiplies its own factor onto the usual 0.1 ln(factor) + 1.
   auto attention = keys.number("rope.scaling.yarn_attn_factor", 1e-6, 1e6);
   if (!attention) attention = keys.number("rope.scaling.attn_factor", 1e-6, 1e6);
-  if (attention.value_or(1.0) != 1.0) rope.attention_factor = *attention * (0.1 * std::log(rope.factor) + 1.0);
+  if (attention.value_or(1.0) != 1.0)
+    rope.attention_factor = *attention * (0.1 * std::log(rope.factor) + 1.0);
   return rope;
 }
 
 std::optional<int64_t> token_id(const GgufFile& gguf, const char* key, int64_t vocab_size) {
   const auto id = gguf.get_int(key);
-  require(!id || (*id >= 0 && *id < vocab_size), ErrorCode::kBadFile, "{}: \"{}\" should be from 0 to {}, found {}",
-          gguf.what(), key, vocab_size - 1, id.value_or(0));
+  require(!id || (*id >= 0 && *id < vocab_size), ErrorCode::kBadFile,
+          "{}: \"{}\" should be from 0 to {}, found {}", gguf.what(), key, vocab_size - 1, id.value_or(0));
   return id;
 }
 

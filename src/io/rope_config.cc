@@ -13,8 +13,8 @@ RopeKind parse_kind(const JsonReader& dictionary) {
   const auto modern = dictionary.string("rope_type");
   const auto legacy = dictionary.string("type");
   require(!modern || !legacy || *modern == *legacy, ErrorCode::kBadFile,
-          "{}: \"rope_type\" is \"{}\" but \"type\" is \"{}\"; expected the same", dictionary.what(), modern.value_or(""),
-          legacy.value_or(""));
+          "{}: \"rope_type\" is \"{}\" but \"type\" is \"{}\"; expected the same", dictionary.what(),
+          modern.value_or(""), legacy.value_or(""));
   if (!modern && !legacy) dictionary.wrong("rope_type", "a string");
   try {
     return rope_kind_from_string(modern ? *modern : *legacy);
@@ -59,17 +59,19 @@ void check_rope_config(const RopeConfig& rope, const std::string& what) {
           "{}: the rope factor should be from 1 to {}, found {}", what, kMaxRopeFactor, rope.factor);
   if (rope.kind == RopeKind::kLlama3) {
     require(rope.low_freq_factor > 0 && rope.low_freq_factor < rope.high_freq_factor, ErrorCode::kBadFile,
-            "{}: expected 0 < low_freq_factor < high_freq_factor, found {} and {}", what, rope.low_freq_factor,
-            rope.high_freq_factor);
+            "{}: expected 0 < low_freq_factor < high_freq_factor, found {} and {}", what,
+            rope.low_freq_factor, rope.high_freq_factor);
   }
   if (rope.kind == RopeKind::kYarn) {
-    require(rope.theta > 1, ErrorCode::kBadFile, "{}: yarn needs a rope_theta above 1, found {}", what, rope.theta);
-    require(rope.beta_slow < rope.beta_fast, ErrorCode::kBadFile, "{}: expected beta_slow < beta_fast, found {} and {}", what,
-            rope.beta_slow, rope.beta_fast);
+    require(rope.theta > 1, ErrorCode::kBadFile, "{}: yarn needs a rope_theta above 1, found {}", what,
+            rope.theta);
+    require(rope.beta_slow < rope.beta_fast, ErrorCode::kBadFile,
+            "{}: expected beta_slow < beta_fast, found {} and {}", what, rope.beta_slow, rope.beta_fast);
   }
 }
 
-RopeConfig parse_rope_dictionary(const JsonReader& dictionary, double theta, int64_t max_position_embeddings) {
+RopeConfig parse_rope_dictionary(const JsonReader& dictionary, double theta,
+                                 int64_t max_position_embeddings) {
   RopeConfig rope;
   rope.kind = parse_kind(dictionary);
   rope.theta = dictionary.number("rope_theta", 1e-6, kMaxRopeTheta).value_or(theta);
@@ -100,7 +102,8 @@ RopeConfig parse_rope(const JsonReader& root, double default_theta, int64_t max_
     const Json* dictionary = root.value(key);
     if (dictionary == nullptr) continue;
     if (!dictionary->is_object()) root.wrong(key, "an object or null");
-    return parse_rope_dictionary(JsonReader(*dictionary, root.what() + ": " + key), theta, max_position_embeddings);
+    return parse_rope_dictionary(JsonReader(*dictionary, root.what() + ": " + key), theta,
+                                 max_position_embeddings);
   }
   RopeConfig rope;
   rope.theta = theta;
