@@ -4,8 +4,8 @@
 
 namespace beacon::kernels {
 
-// y = e^x, relative error below 1e-6 where the result is a normal number, absolute error of the smallest subnormal
-// below that; e^-inf = 0, e^inf = inf, NaN stays NaN.
+// y = e^x, relative error below 1e-6 where the result is a normal number, absolute error of the smallest
+// subnormal below that; e^-inf = 0, e^inf = inf, NaN stays NaN.
 void exp_row(const float* x, float* y, int64_t n) noexcept;
 
 // y = x / (1 + e^-x).

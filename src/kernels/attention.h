@@ -1,6 +1,6 @@
 #pragma once
-// Scaled dot-product attention with grouped heads over keys that were rotated already. One pass with a running
-// maximum (Milakov and Gimelshein 2018; Dao et al. 2022), so nothing of size T x S is stored.
+// Scaled dot-product attention with grouped heads over keys that were rotated already. One pass with a
+// running maximum (Milakov and Gimelshein 2018; Dao et al. 2022), so nothing of size T x S is stored.
 //
 // T query tokens, S keys, N query heads, K KV heads, G = N / K, H head_dim.
 #include <cstdint>
@@ -9,8 +9,9 @@
 
 namespace beacon::kernels {
 
-// Strides are in elements. Preconditions, checked by the caller: 1 <= T; without a mask T <= S; N a multiple of K;
-// kv_type F32 or BF16; q, k, v unit stride over H. Values must be finite even where they are masked (0 * NaN = NaN).
+// Strides are in elements. Preconditions, checked by the caller: 1 <= T; without a mask T <= S; N a multiple
+// of K; kv_type F32 or BF16; q, k, v unit stride over H. Values must be finite even where they are masked (0
+// * NaN = NaN).
 struct AttentionParams {
   const float* q = nullptr;  // [T, N, H]
   int64_t q_row_stride = 0;
@@ -35,29 +36,32 @@ struct AttentionParams {
   int64_t head_dim = 0;      // H, at least 1; fast when a multiple of 8
   float scale = 1.0F;        // scores are scale * (q . k)
 
-  // Which keys query t sees: those with mask[t, s] != 0 when there is a mask, else s <= S - T + t (causal from the
-  // bottom right). A query that sees none gets zeros.
+  // Which keys query t sees: those with mask[t, s] != 0 when there is a mask, else s <= S - T + t (causal
+  // from the bottom right). A query that sees none gets zeros.
   const uint8_t* mask = nullptr;  // [T, S] or null
   int64_t mask_row_stride = 0;
 
-  // Beacon gate: head_bias[n] is added to the (scaled) scores of the keys s in [bias_begin, bias_end), of those only
-  // the ones with bias_keys[s] != 0 when bias_keys is given. Null: no bias.
+  // Beacon gate: head_bias[n] is added to the (scaled) scores of the keys s in [bias_begin, bias_end), of
+  // those only the ones with bias_keys[s] != 0 when bias_keys is given. Null: no bias.
   const float* head_bias = nullptr;    // [N] or null
   const uint8_t* bias_keys = nullptr;  // [S] or null
   int64_t bias_begin = 0;
   int64_t bias_end = 0;
 };
 
-// Many queries. The work is cut into attention_units(); unit ranges may run in any order and on any threads, each
-// thread with its own scratch of attention_scratch_floats() floats (any alignment). Results do not depend on the cut.
+// Many queries. The work is cut into attention_units(); unit ranges may run in any order and on any threads,
+// each thread with its own scratch of attention_scratch_floats() floats (any alignment). Results do not
+// depend on the cut.
 int64_t attention_units(const AttentionParams& params) noexcept;
 int64_t attention_scratch_floats(const AttentionParams& params) noexcept;
-void attention_prefill(const AttentionParams& params, int64_t unit_begin, int64_t unit_end, float* scratch) noexcept;
+void attention_prefill(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept;
 
-// Few queries (made for T = 1 to 8, right for any): the keys are cut into `chunks` as well, so that several threads
-// help even with one KV head. There are K * chunks units; each writes its own part of `partials`, which holds
-// attention_partial_floats() floats shared by all threads. When all units are done one thread calls attention_merge().
-// Results depend on `chunks` by rounding only. attention_decode_chunks() proposes a number of chunks >= 1.
+// Few queries (made for T = 1 to 8, right for any): the keys are cut into `chunks` as well, so that several
+// threads help even with one KV head. There are K * chunks units; each writes its own part of `partials`,
+// which holds attention_partial_floats() floats shared by all threads. When all units are done one thread
+// calls attention_merge(). Results depend on `chunks` by rounding only. attention_decode_chunks() proposes a
+// number of chunks >= 1.
 int64_t attention_decode_chunks(const AttentionParams& params, int64_t threads) noexcept;
 int64_t attention_partial_floats(const AttentionParams& params, int64_t chunks) noexcept;
 int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept;

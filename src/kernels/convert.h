@@ -1,6 +1,6 @@
 #pragma once
-// Rows of numbers from one element type to another. All functions: any alignment, no overlap of source and target,
-// thread-safe on disjoint targets, no allocation, n >= 0.
+// Rows of numbers from one element type to another. All functions: any alignment, no overlap of source and
+// target, thread-safe on disjoint targets, no allocation, n >= 0.
 #include <cstddef>
 #include <cstdint>
 
@@ -12,9 +12,10 @@ namespace beacon::kernels {
 // F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K Q6_K.
 bool is_weight_type(DType type) noexcept;
 
-// n neighbouring elements of a weight row (GGUF block layouts) as f32. n is a multiple of the block size of `type`;
-// src holds dtype_bytes(type, n) bytes. The result has the same bits with every ISA (no fused multiply-add). Scales
-// that are NaN or infinite give NaN or infinite elements. Types other than is_weight_type() are zeros.
+// n neighbouring elements of a weight row (GGUF block layouts) as f32. n is a multiple of the block size of
+// `type`; src holds dtype_bytes(type, n) bytes. The result has the same bits with every ISA (no fused
+// multiply-add). Scales that are NaN or infinite give NaN or infinite elements. Types other than
+// is_weight_type() are zeros.
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept;
 
 // The same, rounded to bf16 (nearest even).

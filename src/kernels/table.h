@@ -1,6 +1,7 @@
 #pragma once
-// One build of all kernels as function pointers. Internal to this module: callers use the functions of the other
-// headers, tests may pick a table. Included by the per-ISA files, so nothing here may need inline code of the library.
+// One build of all kernels as function pointers. Internal to this module: callers use the functions of the
+// other headers, tests may pick a table. Included by the per-ISA files, so nothing here may need inline code
+// of the library.
 #include <cstddef>
 #include <cstdint>
 
@@ -22,9 +23,10 @@ struct KernelTable {
   void (*quantize_activations_q8)(const float* x, Q8Block* dst, int64_t n) noexcept;
   void (*linear_rows_q8)(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
-  void (*rms_norm)(const float* x, const float* weight, float* y, int64_t rows, int64_t cols, float eps) noexcept;
-  void (*add_rms_norm)(const float* x, float* residual, const float* weight, float* y, int64_t rows, int64_t cols,
-                       float eps) noexcept;
+  void (*rms_norm)(const float* x, const float* weight, float* y, int64_t rows, int64_t cols,
+                   float eps) noexcept;
+  void (*add_rms_norm)(const float* x, float* residual, const float* weight, float* y, int64_t rows,
+                       int64_t cols, float eps) noexcept;
   void (*rope)(const RopeParams& params) noexcept;
   void (*exp_row)(const float* x, float* y, int64_t n) noexcept;
   void (*silu)(const float* x, float* y, int64_t n) noexcept;
@@ -36,13 +38,17 @@ struct KernelTable {
   void (*attention_prefill)(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                             float* scratch) noexcept;
   int64_t (*attention_decode_scratch_floats)(const AttentionParams& params) noexcept;
-  void (*attention_decode)(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
-                           float* partials, float* scratch) noexcept;
-  void (*attention_merge)(const AttentionParams& params, int64_t chunks, const float* partials) noexcept;
+  void (*attention_decode)(const AttentionParams& params, int64_t chunks, int64_t unit_begin,
+                           int64_t unit_end, float* partials, float* scratch) noexcept;
 };
 
 // Queries of one attention unit, the same for every build so that a cut into units means the same everywhere.
 inline constexpr int64_t kAttentionQueryBlock = 64;
+
+// The partial result of one query head over one chunk of keys, in `partials` at
+// ((kv_head * chunks + chunk) * T * G + t * G + g) * (H + 2): H sums of e^(score - m) v, then m (the largest
+// score, -inf when no key is seen), then the sum of e^(score - m). Chunk c covers the keys [c * step, min(S,
+// (c + 1) * step)), step = ceil(S / chunks).
 
 // The slow twins of everything, and the table in use.
 extern const KernelTable kReferenceTable;

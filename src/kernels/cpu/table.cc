@@ -1,0 +1,31 @@
+// The table of one vector build.
+#include "kernels/cpu/functions.h"
+#include "kernels/cpu/tables.h"
+
+namespace beacon::kernels::BEACON_CPU_NAMESPACE {
+
+const KernelTable kTable = {
+    .dequantize_row = dequantize_row,
+    .dequantize_row_bf16 = dequantize_row_bf16,
+    .f32_to_bf16 = f32_to_bf16,
+    .f32_to_f16 = f32_to_f16,
+    .bf16_to_f32 = bf16_to_f32,
+    .f16_to_f32 = f16_to_f32,
+    .linear_rows = linear_rows,
+    .quantize_activations_q8 = quantize_activations_q8,
+    .linear_rows_q8 = linear_rows_q8,
+    .rms_norm = rms_norm,
+    .add_rms_norm = add_rms_norm,
+    .rope = rope,
+    .exp_row = exp_row,
+    .silu = silu,
+    .swiglu = swiglu,
+    .softmax_row = softmax_row,
+    .argmax = argmax,
+    .attention_scratch_floats = attention_scratch_floats,
+    .attention_prefill = attention_prefill,
+    .attention_decode_scratch_floats = attention_decode_scratch_floats,
+    .attention_decode = attention_decode,
+};
+
+}  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

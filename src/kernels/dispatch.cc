@@ -1,0 +1,90 @@
+// The public functions: each calls the build in use.
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/convert.h"
+#include "kernels/linear.h"
+#include "kernels/norm.h"
+#include "kernels/rope.h"
+#include "kernels/table.h"
+
+namespace beacon::kernels {
+
+bool is_weight_type(DType type) noexcept { return type <= DType::kQ6_K; }
+
+bool is_q8_weight_type(DType type) noexcept {
+  return type == DType::kQ8_0 || type == DType::kQ4_0 || type == DType::kQ4_1;
+}
+
+void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept {
+  active_table().dequantize_row(type, src, dst, n);
+}
+
+void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept {
+  active_table().dequantize_row_bf16(type, src, dst, n);
+}
+
+void f32_to_bf16(const float* src, uint16_t* dst, int64_t n) noexcept {
+  active_table().f32_to_bf16(src, dst, n);
+}
+void f32_to_f16(const float* src, uint16_t* dst, int64_t n) noexcept {
+  active_table().f32_to_f16(src, dst, n);
+}
+void bf16_to_f32(const uint16_t* src, float* dst, int64_t n) noexcept {
+  active_table().bf16_to_f32(src, dst, n);
+}
+void f16_to_f32(const uint16_t* src, float* dst, int64_t n) noexcept {
+  active_table().f16_to_f32(src, dst, n);
+}
+
+void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept {
+  active_table().linear_rows(params, o_begin, o_end);
+}
+
+void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept {
+  active_table().quantize_activations_q8(x, dst, n);
+}
+
+void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept {
+  active_table().linear_rows_q8(params, o_begin, o_end);
+}
+
+void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t cols, float eps) noexcept {
+  active_table().rms_norm(x, weight, y, rows, cols, eps);
+}
+
+void add_rms_norm(const float* x, float* residual, const float* weight, float* y, int64_t rows, int64_t cols,
+                  float eps) noexcept {
+  active_table().add_rms_norm(x, residual, weight, y, rows, cols, eps);
+}
+
+void rope(const RopeParams& params) noexcept { active_table().rope(params); }
+
+void exp_row(const float* x, float* y, int64_t n) noexcept { active_table().exp_row(x, y, n); }
+void silu(const float* x, float* y, int64_t n) noexcept { active_table().silu(x, y, n); }
+
+void swiglu(const float* gate, const float* up, float* out, int64_t n) noexcept {
+  active_table().swiglu(gate, up, out, n);
+}
+
+void softmax_row(const float* x, float* y, int64_t n) noexcept { active_table().softmax_row(x, y, n); }
+int64_t argmax(const float* x, int64_t n) noexcept { return active_table().argmax(x, n); }
+
+int64_t attention_scratch_floats(const AttentionParams& params) noexcept {
+  return active_table().attention_scratch_floats(params);
+}
+
+void attention_prefill(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept {
+  active_table().attention_prefill(params, unit_begin, unit_end, scratch);
+}
+
+int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept {
+  return active_table().attention_decode_scratch_floats(params);
+}
+
+void attention_decode(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
+                      float* partials, float* scratch) noexcept {
+  active_table().attention_decode(params, chunks, unit_begin, unit_end, partials, scratch);
+}
+
+}  // namespace beacon::kernels

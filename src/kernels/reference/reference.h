@@ -1,0 +1,47 @@
+#pragma once
+// The slow twins: obvious loops, double or float sums. Contracts are those of the headers in kernels/. They
+// are the fallback of every build, the oracle of the tests and the plainest description of what a kernel
+// does.
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/table.h"
+
+namespace beacon::kernels::reference {
+
+float bf16_to_f32_one(uint16_t value) noexcept;
+float f16_to_f32_one(uint16_t value) noexcept;
+uint16_t f32_to_bf16_one(float value) noexcept;
+uint16_t f32_to_f16_one(float value) noexcept;
+void f32_to_bf16(const float* src, uint16_t* dst, int64_t n) noexcept;
+void f32_to_f16(const float* src, uint16_t* dst, int64_t n) noexcept;
+void bf16_to_f32(const uint16_t* src, float* dst, int64_t n) noexcept;
+void f16_to_f32(const uint16_t* src, float* dst, int64_t n) noexcept;
+
+// Element i of a weight row.
+float weight_at(DType type, const std::byte* row, int64_t i) noexcept;
+void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept;
+void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept;
+
+void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
+void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept;
+void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
+
+void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t cols, float eps) noexcept;
+void add_rms_norm(const float* x, float* residual, const float* weight, float* y, int64_t rows, int64_t cols,
+                  float eps) noexcept;
+void rope(const RopeParams& params) noexcept;
+void exp_row(const float* x, float* y, int64_t n) noexcept;
+void silu(const float* x, float* y, int64_t n) noexcept;
+void swiglu(const float* gate, const float* up, float* out, int64_t n) noexcept;
+void softmax_row(const float* x, float* y, int64_t n) noexcept;
+int64_t argmax(const float* x, int64_t n) noexcept;
+
+int64_t attention_scratch_floats(const AttentionParams& params) noexcept;
+void attention_prefill(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept;
+int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept;
+void attention_decode(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
+                      float* partials, float* scratch) noexcept;
+
+}  // namespace beacon::kernels::reference

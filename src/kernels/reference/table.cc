@@ -1,0 +1,30 @@
+// The table of slow twins.
+#include "kernels/reference/reference.h"
+
+namespace beacon::kernels {
+
+const KernelTable kReferenceTable = {
+    .dequantize_row = reference::dequantize_row,
+    .dequantize_row_bf16 = reference::dequantize_row_bf16,
+    .f32_to_bf16 = reference::f32_to_bf16,
+    .f32_to_f16 = reference::f32_to_f16,
+    .bf16_to_f32 = reference::bf16_to_f32,
+    .f16_to_f32 = reference::f16_to_f32,
+    .linear_rows = reference::linear_rows,
+    .quantize_activations_q8 = reference::quantize_activations_q8,
+    .linear_rows_q8 = reference::linear_rows_q8,
+    .rms_norm = reference::rms_norm,
+    .add_rms_norm = reference::add_rms_norm,
+    .rope = reference::rope,
+    .exp_row = reference::exp_row,
+    .silu = reference::silu,
+    .swiglu = reference::swiglu,
+    .softmax_row = reference::softmax_row,
+    .argmax = reference::argmax,
+    .attention_scratch_floats = reference::attention_scratch_floats,
+    .attention_prefill = reference::attention_prefill,
+    .attention_decode_scratch_floats = reference::attention_decode_scratch_floats,
+    .attention_decode = reference::attention_decode,
+};
+
+}  // namespace beacon::kernels
