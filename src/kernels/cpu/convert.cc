@@ -1,6 +1,6 @@
 // Conversions and dequantisation. Compiled without contraction, so that every build gives the same bits.
-#include "kernels/cpu/formats.h"
 #include "kernels/cpu/functions.h"
+#include "kernels/cpu/k_formats.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {

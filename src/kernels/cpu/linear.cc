@@ -1,7 +1,7 @@
 // Products of few rows with weights: the weights are read once, unpacked in registers and used for up to
 // eight rows.
-#include "kernels/cpu/formats.h"
 #include "kernels/cpu/functions.h"
+#include "kernels/cpu/k_formats.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
