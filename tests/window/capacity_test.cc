@@ -10,22 +10,16 @@ namespace {
 
 // The tables of the study (1.4) and of docs/algorithm.md.
 TEST(Capacity, OfPublishedModels) {
-  struct Row {
+  struct Model {
     int64_t positions, window;
-    int ratio;
-    int64_t tokens;
+    std::vector<int64_t> tokens;  // at ratios 2, 4, ..., 128
   };
-  for (const Row& row : std::vector<Row>{{4096, 1024, 2, 7168},
-                                         {4096, 1024, 8, 25600},
-                                         {4096, 1024, 128, 394240},
-                                         {8192, 1024, 8, 58368},
-                                         {8192, 1024, 16, 115712},
-                                         {8192, 1024, 32, 230400},
-                                         {8192, 1024, 64, 459776},
-                                         {8192, 1024, 128, 918528},
-                                         {32768, 2048, 4, 124928},
-                                         {32768, 2048, 32, 985088}})
-    EXPECT_EQ(capacity(row.positions, row.window, row.ratio), row.tokens);
+  for (const Model& model :
+       std::vector<Model>{{4096, 1024, {7168, 13312, 25600, 50176, 99328, 197632, 394240}},
+                          {8192, 1024, {15360, 29696, 58368, 115712, 230400, 459776, 918528}},
+                          {32768, 2048, {63488, 124928, 247808, 493568, 985088, 1968128, 3934208}}})
+    for (size_t i = 0; i < model.tokens.size(); ++i)
+      EXPECT_EQ(capacity(model.positions, model.window, 2 << i), model.tokens[i]);
   EXPECT_EQ(capacity(8192, 1024, 0), 8192);
   EXPECT_EQ(capacity(512, 1024, 8), 0);
 }
