@@ -1,0 +1,42 @@
+#pragma once
+// Measuring the speed of reading and answering.
+#include <beacon/session.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace beacon::cli {
+
+struct BenchOptions {
+  std::vector<int64_t> lengths;  // tokens to read
+  int64_t window = 1024;
+  int64_t stride = 0;  // 0 = the window
+  int64_t ratio = 8;   // 0 keeps tokens raw
+  int64_t sink = 0;
+  bool no_beacons = false;  // a plain model
+  MemoryType memory_type = MemoryType::kAuto;
+  int runs = 5;
+  int64_t decode_tokens = 32;
+  uint64_t seed = 0;  // of the token ids
+};
+
+// One length, measured after a run to warm up.
+struct BenchResult {
+  int64_t length = 0;
+  std::vector<double> tokens_per_s;  // one a run, ascending
+  double flops = 0;                  // of a whole prefill, or of one generated token
+  Ledger ledger;                     // after the prefill
+
+  double median() const;
+};
+
+// Reads `length` random tokens, again and again. Stops with kCancelled when `go_on` returns false.
+BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const BenchOptions& options, int64_t length,
+                          const ProgressCallback& go_on);
+
+// Generates decode_tokens greedily after reading `length` tokens; every run starts from the same memory.
+BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchOptions& options, int64_t length,
+                         const ProgressCallback& go_on);
+
+}  // namespace beacon::cli

@@ -1,0 +1,112 @@
+#include "cli/options_beacon.h"
+
+#include <charconv>
+
+#include "cli/option_helpers.h"
+
+namespace beacon::cli {
+namespace {
+
+constexpr const char* kGroup = "Beacons";
+
+void add_shape_options(CLI::App& command, BeaconOptions& options) {
+  const auto count = [&](const char* name, std::optional<int64_t>& field, const char* description) {
+    add_optional(command, name, field, description)->type_name("N")->group(kGroup);
+  };
+  count("--window", options.window, "Raw tokens condensed together (default: the adapter's, else 1024)");
+  count("--stride", options.stride, "Raw tokens let go when a window is full (default: the adapter's, else the window)");
+  command
+      .add_option_function<std::string>(
+          "--ratio", [&options](const std::string& text) { set_ratio(options, text); },
+          "Raw tokens per beacon: a number (0 keeps tokens raw), a list to choose from, or auto: the smallest of "
+          "2,4,..,128 that holds the text (default: the adapter's, else auto)")
+      ->type_name("N|N,N..|auto")
+      ->group(kGroup);
+  add_optional(command, "--ratio-mix", options.ratio_mix,
+               "How to choose from a list: step-random, instance-random, sequence or adapt-N (default: the adapter's)")
+      ->type_name("RULE")
+      ->group(kGroup);
+  count("--sink", options.sink, "First tokens kept for ever (default: the adapter's, else 1 when stride < window, 0 otherwise)");
+  count("--parallel", options.parallel_windows, "Full windows read in one forward (default: the adapter's, else 1)");
+  count("--skip-first", options.skip_first, "First tokens that are never condensed (default: 0)");
+  count("--skip-last", options.skip_last, "Tokens from this index on stay raw (default: none)");
+}
+
+void add_rule_options(CLI::App& command, BeaconOptions& options) {
+  add_optional(command, "--placement", options.placement,
+               "Where beacons stand: interleave or append (default: the adapter's, else interleave)")
+      ->type_name("WHERE")
+      ->group(kGroup);
+  add_optional(command, "--attention", options.attention,
+               "What beacons see: full-coverage, step-expansion or segmentation (default: the adapter's, else "
+               "full-coverage)")
+      ->type_name("RULE")
+      ->group(kGroup);
+  command
+      .add_flag_function(
+          "--no-attend-prev", [&options](int64_t) { options.attend_prev = false; },
+          "Beacons do not see earlier beacons of their window (default: they do, or as the adapter says)")
+      ->group(kGroup);
+  command
+      .add_flag_function(
+          "--no-beacons", [&options](int64_t) { options.enabled = false; }, "A plain model: every token stays raw")
+      ->group(kGroup);
+  command
+      .add_flag("--beyond-positions", options.beyond_positions,
+                "Go on past the positions the model was trained on (speed tests)")
+      ->group(kGroup);
+  command.add_option("--beacon-seed", options.seed, "Seed of the random ratio rules")
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(kGroup);
+}
+
+}  // namespace
+
+void refuse_beacon_options(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    const bool refused = option->get_group() == kGroup && option->get_name() != "--beyond-positions";
+    if (refused && option->count() > 0)
+      throw CLI::ValidationError("--memory", "expected no " + option->get_name() +
+                                                 " beside it: the memory file holds how it was condensed");
+  }
+}
+
+void set_ratio(BeaconOptions& options, const std::string& text) {
+  if (text == "auto") {
+    options.ratios = {2, 4, 8, 16, 32, 64, 128};
+    options.ratio_mix = "adapt-1024";
+    return;
+  }
+  std::vector<int64_t> ratios;
+  const char* next = text.data();
+  const char* const end = text.data() + text.size();
+  while (true) {
+    int64_t ratio = -1;
+    const auto [after, error] = std::from_chars(next, end, ratio);
+    if (error != std::errc() || ratio < 0 || (after != end && *after != ','))
+      throw CLI::ValidationError("--ratio", "expected a number, a list like 2,4,8 or auto, found '" + text + "'");
+    ratios.push_back(ratio);
+    if (after == end) break;
+    next = after + 1;
+  }
+  options.ratios = ratios;
+}
+
+void add_beacon_options(CLI::App& command, SessionOptions& options) {
+  add_shape_options(command, options.beacons);
+  add_rule_options(command, options.beacons);
+  command
+      .add_option("--expected-tokens", options.beacons.expected_tokens,
+                  "Length of the text to come, for --ratio auto; 0 = that of this call")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(kGroup);
+  add_choice<MemoryType>(command, "--memory-type", options.memory_type,
+                         {{"auto", MemoryType::kAuto}, {"f32", MemoryType::kF32}, {"bf16", MemoryType::kBF16}},
+                         "Numbers in memory; auto = as computed")
+      ->group(kGroup);
+}
+
+}  // namespace beacon::cli

@@ -1,0 +1,153 @@
+"""beacon generate: text in, text out, ledger, files, interruption."""
+import os
+import subprocess
+import unittest
+
+from beacon_test_case import ESCAPE, PROGRAM, BeaconTestCase, environment
+
+TEXT = "It is a truth universally acknowledged, that a single man must be in want of a wife. " * 3
+
+
+class GenerateTest(BeaconTestCase):
+    def ask(self, *arguments, **options):
+        return self.run_json("generate", "-m", self.model, "-n", 8, "--ignore-eos", *arguments, **options)
+
+    def condense(self, *arguments, **options):
+        return self.ask("--window", 32, "--ratio", 4, *arguments, **options)
+
+    def test_json_has_everything(self):
+        answer = self.condense("-p", "Who?", "--context", self.file("context.txt", TEXT))
+        self.assertEqual(len(answer["ids"]), 8)
+        self.assertEqual(answer["generated_tokens"], 8)
+        self.assertEqual(answer["finish_reason"], "length")
+        self.assertEqual(answer["chat_template"], "chatml")
+        ledger = answer["ledger"]
+        # The last sampled token is not fed yet.
+        self.assertEqual(ledger["tokens_read"], answer["prompt_tokens"] + 7)
+        self.assertEqual(ledger["ratios"], [4] * (ledger["tokens_read"] // 32))
+        self.assertEqual(ledger["beacon_rows"], 8 * len(ledger["ratios"]))
+        rows = ledger["tokens_read"] % 32
+        self.assertEqual(ledger["raw_rows"], rows + rows // 4)
+        self.assertEqual(ledger["positions"], ledger["sink_rows"] + ledger["beacon_rows"] + ledger["raw_rows"])
+        self.assertEqual(ledger["max_positions"], 512)
+
+    def test_text_and_ledger_go_to_their_own_streams(self):
+        out, err = self.run_beacon("generate", "-m", self.model, "-p", "Who?", "-n", "8", "--ignore-eos")
+        self.assertEqual(out, self.ask("-p", "Who?")["text"] + "\n")
+        for word in ("tokens read", "beacons", "sink", "raw", "positions", "ratio", "weights"):
+            self.assertIn(word, err)
+
+    def test_standard_input_is_context_or_prompt(self):
+        path = self.file("stdin.txt", TEXT)
+        from_file = self.condense("--context", path, "-p", "Who?")
+        self.assertEqual(self.condense("--context", "-", "-p", "Who?", stdin=TEXT.encode())["ids"], from_file["ids"])
+        self.assertEqual(self.condense("--context", path, "-p", "-", stdin=b"Who?")["ids"], from_file["ids"])
+        self.assertEqual(self.condense("--context", path, "--prompt-file", self.file("p", "Who?"))["ids"], from_file["ids"])
+
+    def test_several_contexts_are_read_in_order(self):
+        first, second = self.file("a.txt", "abc"), self.file("b.txt", "def")
+        both = self.file("ab.txt", "abc\n\ndef")
+        together = self.ask("--context", both, "-p", "x")
+        self.assertEqual(self.ask("--context", first, "--context", second, "-p", "x")["ids"], together["ids"])
+
+    def test_no_prompt_goes_on_with_the_plain_text(self):
+        answer = self.ask("--context", self.file("plain.txt", "Once upon a time"))
+        self.assertEqual(answer["chat_template"], "none")
+        # <s>, a space, 16 characters.
+        self.assertEqual(answer["prompt_tokens"], 18)
+
+    def test_template_none_and_special_tokens(self):
+        plain = self.ask("--chat-template", "none", "-p", "<|im_end|>a")
+        self.assertEqual(plain["prompt_tokens"], 1 + 1 + len("<|im_end|>a"))
+        parsed = self.ask("--parse-special", "-p", "<|im_end|>a")
+        self.assertLess(parsed["prompt_tokens"], 6)
+
+    def test_beacons_off_is_a_plain_model(self):
+        answer = self.ask("--no-beacons", "-p", TEXT)
+        self.assertEqual(answer["ledger"]["beacon_rows"], 0)
+        self.assertEqual(answer["ledger"]["raw_rows"], answer["ledger"]["tokens_read"])
+
+    def test_auto_ratio_is_the_smallest_that_holds_the_text(self):
+        # (512 - 64) a + 64 tokens hold 1024 more than the text: 3 would do, 4 is the next of the list.
+        answer = self.ask("--ratio", "auto", "--window", 64, "-p", "word " * 50)
+        self.assertEqual(set(answer["ledger"]["ratios"]), {4})
+
+    def test_rolling_window_keeps_a_sink(self):
+        answer = self.ask("--window", 64, "--stride", 32, "--ratio", 4, "-p", TEXT)
+        self.assertEqual(answer["ledger"]["sink_rows"], 1)
+        self.assertGreaterEqual(answer["ledger"]["raw_rows"], 32)
+
+    def test_seeds(self):
+        def sample(seed):
+            return self.ask("-p", "x", "--temperature", 2, "--seed", seed)["ids"]
+        self.assertEqual(sample(3), sample(3))
+        self.assertNotEqual(sample(3), sample(4))
+
+    def test_stop_string_is_not_in_the_answer(self):
+        whole = self.ask("-p", "x", "--chat-template", "none")["text"]
+        stop = whole[len(whole) // 2]
+        answer = self.ask("-p", "x", "--chat-template", "none", "--stop", stop)
+        self.assertEqual(answer["finish_reason"], "stop")
+        self.assertEqual(answer["text"], whole[: whole.index(stop)])
+
+    def test_memory_file_goes_on(self):
+        path = str(self.folder / "saved.beacon")
+        first = self.condense("-p", TEXT, "--save-memory", path)
+        second = self.ask("-p", "And then?", "--memory", path)
+        # All of the first call, its last token, and the second turn.
+        self.assertEqual(second["ledger"]["tokens_read"],
+                         first["ledger"]["tokens_read"] + 1 + second["prompt_tokens"] + 7)
+        self.assert_error(["generate", "-m", self.model, "--memory", path, "-p", "x", "--window", "32"], 2, "--window")
+
+    def test_invalid_utf8_is_read_with_replacement(self):
+        answer = self.ask("--context", self.file("bad.txt", b"ab\xff\xfe\xc3"), "-p", "x")
+        self.assertEqual(len(answer["ids"]), 8)
+
+    def test_terminal_gets_a_bar_and_no_colour_when_asked(self):
+        arguments = ["generate", "-m", self.model, "-n", "2", "--window", "32", "-p", TEXT]
+        code, _, shown = self.run_on_terminal(*arguments)
+        self.assertEqual(code, 0)
+        self.assertIn("tokens/s", shown)
+        _, _, shown = self.run_on_terminal(*arguments, "--progress", "never")
+        self.assertNotIn("tokens/s", shown)
+        _, _, shown = self.run_on_terminal(*arguments, env=environment(NO_COLOR="1"))
+        self.assertNotIn(ESCAPE, shown)
+
+    def test_progress_on_demand_in_lines(self):
+        _, err = self.run_beacon("generate", "-m", self.model, "-n", 2, "--window", 32, "-p", TEXT, "--progress", "always")
+        self.assertRegex(err, r"reading \[#+\.*\] +\d+%  \d+/\d+ tokens  \d+ tokens/s")
+        self.assertNotIn("\r", err)
+
+    def test_interrupt_stops_the_answer_and_saves(self):
+        path = self.folder / "interrupted.beacon"
+        process = self.start("generate", "-m", self.model, "-p", "xyz", "--window", 64, "--ratio", 8, "--ignore-eos",
+                             "-n", 10**6, "--beyond-positions", "--save-memory", path)
+        out, err = self.interrupt(process)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertTrue(out)
+        info = self.run_json("memory", "info", path)
+        self.assertGreater(info["ledger"]["tokens_read"], 3)
+
+    def test_closed_pipe_is_silent(self):
+        process = self.start("generate", "-m", self.model, "-p", "x", "-n", 10**6, "--beyond-positions", "--ignore-eos",
+                             "--window", 64, "--ratio", 8)
+        process.stdout.read(1)
+        process.stdout.close()
+        process.stdin.close()
+        err = process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.wait(timeout=120), 141, err)
+        self.assertNotIn(b"beacon: ", err.replace(b"beacon: warning", b""))
+
+    def test_full_device_is_an_error(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PROGRAM, "generate", "-m", self.model, "-p", "x", "-n", "4"], stdout=full,
+                                  stderr=subprocess.PIPE, env=environment(), timeout=120)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(b"cannot write to standard output", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
