@@ -43,14 +43,19 @@ int64_t tokens_that_fit(const WindowOptions& options, int ratio, int64_t limit) 
   require(options.max_positions > 0, ErrorCode::kInvalidArgument,
           "capacity: expected the number of positions (max_positions), found {}", options.max_positions);
   Planner planner(with_one_ratio(options, ratio));
-  // Whole windows first; the one that passes the limit is then walked token by token.
-  for (int64_t piece : {options.window, int64_t{1}})
-    for (;;) {
-      const int64_t more = std::min(piece, limit - planner.tokens_planned());
-      if (more <= 0 || planner.forecast(more).positions > options.max_positions) break;
-      planner.advance(more);
-    }
-  return planner.tokens_planned();
+  const auto fits = [&](int64_t more) { return planner.forecast(more).positions <= options.max_positions; };
+  const int64_t more = options.window;
+  while (planner.tokens_planned() + more <= limit && fits(more)) planner.advance(more);
+  int64_t low = 0;  // the most of the next window that fits, by bisection
+  int64_t high = std::min(more, limit - planner.tokens_planned());
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (fits(middle))
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return planner.tokens_planned() + low;
 }
 
 std::optional<int> smallest_ratio_that_holds(const WindowOptions& options, int64_t tokens,
@@ -63,6 +68,9 @@ std::optional<int> smallest_ratio_that_holds(const WindowOptions& options, int64
   std::sort(candidates.begin(), candidates.end());
   for (int r : candidates) {
     if (r < 1 || r > options.stride) continue;
+    // A bound that costs nothing first: the beacons of the closed windows alone.
+    const int64_t closes = tokens < options.window ? 0 : (tokens - options.window) / options.stride;
+    if (closes * (options.stride / r) > options.max_positions) continue;
     if (positions_needed(options, r, tokens) <= options.max_positions) return r;
   }
   return std::nullopt;
