@@ -36,12 +36,13 @@ BEACON_API std::string render_chat(std::string_view name, std::span<const ChatMe
                                    bool add_generation_prompt);
 
 /// Ids of a conversation. Special tokens are read in the template's text only: a message that contains "<|im_end|>"
-/// contains these ten letters and ends nothing. Continuing a conversation: see encode_chat_turn().
+/// contains these ten letters and ends nothing. Nothing is added beyond what the template writes.
 BEACON_API std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, std::string_view name,
                                             std::span<const ChatMessage> messages, bool add_generation_prompt);
 
-/// Ids that follow those of `messages` up to (not including) index `first`: what is to be fed when the earlier turns
-/// are already in memory. The split is made in the text, at the border between two messages.
+/// The continuation of a conversation whose first `first` messages were read or generated already: everything that the
+/// template writes after the content of messages[first - 1], its closing mark included, and the messages from `first`
+/// on. For a caller that has not fed the end token it sampled. With first = 0 it is encode_chat().
 BEACON_API std::vector<int32_t> encode_chat_turn(const Tokenizer& tokenizer, std::string_view name,
                                                  std::span<const ChatMessage> messages, size_t first,
                                                  bool add_generation_prompt);
