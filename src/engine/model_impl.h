@@ -1,0 +1,30 @@
+#pragma once
+// What a Model holds.
+#include <beacon/model.h>
+
+#include <memory>
+#include <optional>
+
+#include "io/beacon_config.h"
+#include "model/transformer.h"
+
+namespace beacon {
+
+struct Model::Impl {
+  Impl(Transformer network, std::shared_ptr<const Tokenizer> vocabulary)
+      : net(std::move(network)), tokenizer(std::move(vocabulary)) {}
+
+  Transformer net;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null for a checkpoint without one (golden cases)
+  std::optional<std::string> chat_template;    // Jinja
+  BeaconConfig beacons;                        // of the adapter or checkpoint; the paper's defaults without either
+  bool beacons_configured = false;             // it came from a file
+  at::ScalarType compute = at::kFloat;
+  bool gated = false;  // some layer has a beacon gate
+  ModelInfo info;
+};
+
+// The model of `options`; without a tokenizer when `need_tokenizer` is false and the checkpoint has none.
+std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_tokenizer);
+
+}  // namespace beacon

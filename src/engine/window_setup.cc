@@ -1,0 +1,186 @@
+#include "engine/window_setup.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+
+namespace beacon {
+namespace {
+
+constexpr int64_t kDefaultWindow = 1024;
+
+Generation generation_of(BeaconGeneration generation) {
+  switch (generation) {
+    case BeaconGeneration::kFirst: return Generation::kFirst;
+    case BeaconGeneration::kSecond: return Generation::kSecond;
+    case BeaconGeneration::kThird: return Generation::kThird;
+  }
+  return Generation::kThird;
+}
+
+BeaconAttention attention_of(BeaconAttentionRule rule) {
+  switch (rule) {
+    case BeaconAttentionRule::kFullCoverage: return BeaconAttention::kFullCoverage;
+    case BeaconAttentionRule::kStepExpansion: return BeaconAttention::kStepExpansion;
+    case BeaconAttentionRule::kSegmentation: return BeaconAttention::kSegmentation;
+  }
+  return BeaconAttention::kFullCoverage;
+}
+
+RatioPolicy::Mix mix_of(RatioMix mix) {
+  switch (mix) {
+    case RatioMix::kStepRandom: return RatioPolicy::Mix::kStepRandom;
+    case RatioMix::kInstanceRandom: return RatioPolicy::Mix::kInstanceRandom;
+    case RatioMix::kSequence: return RatioPolicy::Mix::kSequence;
+    case RatioMix::kAdapt: return RatioPolicy::Mix::kAdapt;
+  }
+  return RatioPolicy::Mix::kAdapt;
+}
+
+template <typename Enum>
+Enum parse_choice(const std::string& text, std::initializer_list<Enum> choices, const char* what) {
+  std::string names;
+  for (const Enum choice : choices) {
+    if (text == to_string(choice)) return choice;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", to_string(choice));
+  }
+  fail(ErrorCode::kInvalidArgument, "{} '{}' is not known; one of {} was expected", what, text, names);
+}
+
+// What the adapter's file says, or the defaults where there is none.
+WindowOptions configured(const BeaconConfig& config, bool from_file) {
+  WindowOptions options;
+  options.window = from_file ? config.window : kDefaultWindow;
+  options.stride = from_file ? config.stride : kDefaultWindow;
+  options.placement = config.placement == BeaconPlacement::kInterleave ? Placement::kInterleave : Placement::kAppend;
+  options.attention = attention_of(config.attention);
+  options.attend_prev = config.attend_prev;
+  options.attend_previous_windows = config.attend_previous_windows;
+  options.sink = from_file ? config.sink_size : 0;
+  options.parallel_windows = config.parallel_window;
+  options.skip_first = config.skip_first.value_or(0);
+  options.skip_last = config.skip_last;
+  options.generation = generation_of(config.generation);
+  if (from_file) {
+    options.ratio = {config.ratios, mix_of(config.ratio_mix), config.adapt_tokens};
+  } else {
+    options.ratio = {{2, 4, 8, 16, 32, 64, 128}, RatioPolicy::Mix::kAdapt, 1024};
+  }
+  return options;
+}
+
+void lay_over(const BeaconOptions& wanted, WindowOptions& options) {
+  options.enabled = wanted.enabled;
+  if (wanted.window) {
+    options.window = *wanted.window;
+    // A window alone moves the stride with it, unless that was a rolling one that still fits.
+    if (!wanted.stride && options.stride > options.window) options.stride = options.window;
+  }
+  if (wanted.stride) options.stride = *wanted.stride;
+  if (wanted.placement) {
+    options.placement = parse_choice(*wanted.placement, {Placement::kInterleave, Placement::kAppend}, "placement");
+  }
+  if (wanted.attention) {
+    options.attention = parse_choice(
+        *wanted.attention, {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation},
+        "attention");
+  }
+  if (wanted.attend_prev) options.attend_prev = *wanted.attend_prev;
+  if (wanted.parallel_windows) options.parallel_windows = *wanted.parallel_windows;
+  if (wanted.skip_first) options.skip_first = *wanted.skip_first;
+  if (wanted.skip_last) options.skip_last = *wanted.skip_last;
+  if (wanted.sink) {
+    options.sink = *wanted.sink;
+  } else if (options.stride < options.window && options.sink == 0) {
+    options.sink = 1;  // a rolling window without a sink loses the attention the first token draws
+  }
+  options.seed = wanted.seed;
+  options.expected_tokens = wanted.expected_tokens;
+}
+
+void lay_over_ratios(const BeaconOptions& wanted, RatioPolicy& policy) {
+  if (!wanted.ratios.empty()) {
+    policy.ratios.clear();
+    for (const int64_t ratio : wanted.ratios) {
+      require(ratio >= 0 && ratio <= 1 << 20, ErrorCode::kInvalidArgument,
+              "ratio {} is out of range; 0 (keep raw) or a number of tokens per beacon was expected", ratio);
+      policy.ratios.push_back(static_cast<int>(ratio));
+    }
+  }
+  if (wanted.ratio_mix) policy.mix = mix_of(ratio_mix_from_string(*wanted.ratio_mix, policy.adapt_tokens));
+}
+
+}  // namespace
+
+WindowOptions resolve_window(const BeaconOptions& wanted, const Model::Impl& model) {
+  WindowOptions options = configured(model.beacons, model.beacons_configured);
+  options.max_positions = model.info.max_positions;
+  lay_over(wanted, options);
+  lay_over_ratios(wanted, options.ratio);
+  validate(options);
+  return options;
+}
+
+std::string window_to_json(const WindowOptions& o) {
+  nlohmann::json json = {
+      {"enabled", o.enabled},
+      {"window", o.window},
+      {"stride", o.stride},
+      {"ratios", o.ratio.ratios},
+      {"ratio_mix", to_string(o.ratio.mix)},
+      {"adapt_tokens", o.ratio.adapt_tokens},
+      {"placement", to_string(o.placement)},
+      {"attention", to_string(o.attention)},
+      {"attend_prev", o.attend_prev},
+      {"attend_previous_windows", o.attend_previous_windows},
+      {"sink", o.sink},
+      {"parallel_windows", o.parallel_windows},
+      {"skip_first", o.skip_first},
+      {"generation", static_cast<int>(o.generation)},
+      {"seed", o.seed},
+      {"max_positions", o.max_positions},
+      {"expected_tokens", o.expected_tokens},
+  };
+  if (o.skip_last) json["skip_last"] = *o.skip_last;
+  return json.dump();
+}
+
+WindowOptions window_from_json(const std::string& text) {
+  using Mix = RatioPolicy::Mix;
+  WindowOptions o;
+  try {
+    const auto json = nlohmann::json::parse(text);
+    o.enabled = json.at("enabled");
+    o.window = json.at("window");
+    o.stride = json.at("stride");
+    o.ratio.ratios = json.at("ratios").get<std::vector<int>>();
+    o.ratio.mix = parse_choice(json.at("ratio_mix").get<std::string>(),
+                               {Mix::kStepRandom, Mix::kInstanceRandom, Mix::kSequence, Mix::kAdapt, Mix::kForced}, "ratio_mix");
+    o.ratio.adapt_tokens = json.at("adapt_tokens");
+    o.placement = parse_choice(json.at("placement").get<std::string>(), {Placement::kInterleave, Placement::kAppend}, "placement");
+    o.attention = parse_choice(
+        json.at("attention").get<std::string>(),
+        {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation}, "attention");
+    o.attend_prev = json.at("attend_prev");
+    o.attend_previous_windows = json.at("attend_previous_windows");
+    o.sink = json.at("sink");
+    o.parallel_windows = json.at("parallel_windows");
+    o.skip_first = json.at("skip_first");
+    if (json.contains("skip_last")) o.skip_last = json.at("skip_last").get<int64_t>();
+    const int generation = json.at("generation");
+    require(generation >= 1 && generation <= 3, ErrorCode::kBadFile, "generation {} in the window options; 1, 2 or 3 was expected",
+            generation);
+    o.generation = static_cast<Generation>(generation);
+    o.seed = json.at("seed");
+    o.max_positions = json.at("max_positions");
+    o.expected_tokens = json.at("expected_tokens");
+    validate(o);
+  } catch (const nlohmann::json::exception& error) {
+    fail(ErrorCode::kBadFile, "the window options of the memory file cannot be read: {}", error.what());
+  } catch (const Error& error) {
+    fail(ErrorCode::kBadFile, "the window options of the memory file are not valid: {}", error.what());
+  }
+  return o;
+}
+
+}  // namespace beacon

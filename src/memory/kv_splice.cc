@@ -1,0 +1,69 @@
+#include "memory/kv_splice.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace beacon {
+namespace {
+
+at::Tensor rows(const at::Tensor& t, int64_t begin, int64_t count) { return t.narrow(2, begin, count); }
+
+// [.., R, H] f32, each row turned by the table's row (or by its only row).
+at::Tensor turn(const at::Tensor& keys, const ops::RopeTable& table) {
+  const at::Tensor k = keys.to(at::kFloat).contiguous();
+  at::Tensor out = at::empty_like(k);
+  const std::vector<int64_t> flat = {k.numel() / k.size(3), 1, k.size(3)};
+  ops::apply_rope(k.view(flat), table, out.view(flat));
+  return out;
+}
+
+// Keys of one piece at positions starting at `at_position`.
+at::Tensor keys_at(const KvPiece& piece, int64_t layer, int64_t at_position, const ops::Rope& rope) {
+  const KvMemory& source = *piece.from;
+  const at::Tensor held = rows(source.keys(layer, 0), piece.begin, piece.count);
+  if (!source.geometry().keys_rotated || piece.count == 0) return held;
+  const int64_t open_begin = source.counts().sink + source.counts().beacons;
+  const int64_t settled = std::clamp<int64_t>(open_begin - piece.begin, 0, piece.count);
+  const int64_t shift = at_position - piece.begin;
+  at::Tensor front = rows(held, 0, settled);
+  if (settled > 0 && shift != 0) front = turn(front, rope.shift(shift)).to(held.scalar_type());
+  const int64_t open = piece.count - settled;
+  if (open == 0) return front;
+  const at::Tensor before = rows(source.keys_before_rope(layer), piece.begin + settled - open_begin, open);
+  const at::Tensor back = turn(before, rope.table(at_position + settled, open, source.longest())).to(held.scalar_type());
+  return at::cat({front, back}, 2);
+}
+
+}  // namespace
+
+KvMemory splice(const KvGeometry& geometry, std::span<const KvPiece> pieces, const KvCounts& counts, const ops::Rope& rope) {
+  std::vector<KvMemory::Layer> layers;
+  int64_t longest = 0;
+  for (const KvPiece& piece : pieces) longest = std::max(longest, piece.from->longest());
+  for (int64_t l = 0; l < geometry.num_layers && counts.total() > 0; ++l) {
+    std::vector<at::Tensor> k, v;
+    int64_t position = 0;
+    for (const KvPiece& piece : pieces) {
+      BEACON_CHECK(piece.from->geometry() == geometry);
+      if (piece.count == 0) continue;
+      k.push_back(keys_at(piece, l, position, rope));
+      v.push_back(rows(piece.from->values(l, 0), piece.begin, piece.count));
+      position += piece.count;
+    }
+    BEACON_CHECK(position == counts.total());
+    KvMemory::Layer layer{at::cat(k, 2), at::cat(v, 2), {}};
+    if (geometry.keys_rotated && geometry.windows_close) {
+      const at::Tensor before = pieces.back().from->keys_before_rope(l);
+      BEACON_CHECK(before.size(2) >= counts.open);
+      layer.k_pre = rows(before, before.size(2) - counts.open, counts.open);
+    }
+    layers.push_back(std::move(layer));
+  }
+  if (counts.total() == 0) return KvMemory(geometry);
+  return KvMemory::from_rows(geometry, counts, layers, std::max(longest, counts.total()));
+}
+
+}  // namespace beacon

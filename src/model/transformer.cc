@@ -1,0 +1,231 @@
+#include "model/transformer.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "ops/embedding.h"
+#include "ops/norm.h"
+#include "ops/swiglu.h"
+
+namespace beacon {
+
+// What is the same for all layers of one forward.
+struct Transformer::Step {
+  int64_t batch = 1;
+  int64_t rows = 0;           // T, or the last few of them
+  ops::RopeTable table;       // of these rows
+  ops::RopeTable key_table;   // of all S keys, when they are rotated on reading
+  at::Tensor beacon_index;    // i64 rows of [B * rows] with beacon projections; undefined: none
+  at::Tensor replica_to, replica_from;  // i64 rows of [B * rows]; undefined: none
+  at::Tensor mask;                      // u8 [rows, S]; undefined: causal
+  at::Tensor beacon_keys;               // u8 [S]; undefined: none
+};
+
+namespace {
+
+at::Tensor bytes_view(std::span<const uint8_t> bytes, int64_t rows, int64_t cols) {
+  return at::from_blob(const_cast<uint8_t*>(bytes.data()), {rows, cols}, at::kByte);
+}
+
+// The rows of a step that use the beacon projections, as indexes into [B * rows] of the last `rows` of T.
+at::Tensor beacon_index(std::span<const int32_t> beacon_rows, int64_t batch, int64_t new_rows, int64_t rows) {
+  std::vector<int64_t> index;
+  const int64_t skipped = new_rows - rows;
+  for (int64_t b = 0; b < batch; ++b) {
+    for (const int32_t r : beacon_rows) {
+      if (r >= skipped) index.push_back(b * rows + r - skipped);
+    }
+  }
+  if (index.empty()) return {};
+  return at::tensor(index, at::kLong);
+}
+
+// Sliding-window attention: the oldest keys drop out of sight. `mask` is what holds without it, or undefined.
+at::Tensor sliding_mask(const at::Tensor& mask, int64_t rows, int64_t keys, int64_t window) {
+  at::Tensor visible = mask.defined() ? mask.clone() : at::ones({rows, keys}, at::kByte).tril(keys - rows);
+  return visible.triu_(keys - rows - window + 1);
+}
+
+void set_replicas(std::span<const int32_t> copy_from, int64_t batch, at::Tensor& to, at::Tensor& from) {
+  std::vector<int64_t> targets, sources;
+  const auto rows = static_cast<int64_t>(copy_from.size());
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const int32_t source = copy_from[static_cast<size_t>(r)];
+      if (source < 0) continue;
+      targets.push_back(b * rows + r);
+      sources.push_back(b * rows + source);
+    }
+  }
+  to = at::tensor(targets, at::kLong);
+  from = at::tensor(sources, at::kLong);
+}
+
+}  // namespace
+
+// The rows of `wanted` out of a matrix [B * T, cols] of all rows.
+at::Tensor Transformer::rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted) {
+  if (wanted.rows == all.rows) return matrix;
+  return matrix.view({all.batch, all.rows, matrix.size(1)})
+      .narrow(1, all.rows - wanted.rows, wanted.rows)
+      .reshape({-1, matrix.size(1)});
+}
+
+// Replicas take the q, k or v of the beacon they stand for.
+void Transformer::repeat_rows(const Step& step, const at::Tensor& matrix) {
+  if (!step.replica_to.defined()) return;
+  at::Tensor target = matrix;
+  target.index_copy_(0, step.replica_to, matrix.index_select(0, step.replica_from));
+}
+
+Transformer::Transformer(const ModelConfig& config, ModelWeights weights, ops::Rope rope)
+    : config_(config), weights_(std::move(weights)), rope_(std::move(rope)) {}
+
+Transformer::Step Transformer::all_rows(const ForwardRows& in, const KvMemory& memory) const {
+  Step step;
+  step.batch = memory.geometry().batch;
+  step.rows = static_cast<int64_t>(in.positions.size());
+  const int64_t keys = memory.counts().total() + step.rows;
+  step.table = rope_.table(in.positions, memory.longest());
+  if (rope_.follows_length()) step.key_table = rope_.table(0, keys, memory.longest());
+  step.beacon_index = beacon_index(in.beacon_rows, step.batch, step.rows, step.rows);
+  if (!in.mask.empty()) step.mask = bytes_view(in.mask, step.rows, keys);
+  if (config_.sliding_window && keys > *config_.sliding_window) {
+    step.mask = sliding_mask(step.mask, step.rows, keys, *config_.sliding_window);
+  }
+  if (!in.beacon_keys.empty()) step.beacon_keys = bytes_view(in.beacon_keys, 1, keys).view({keys});
+  if (!in.copy_from.empty()) set_replicas(in.copy_from, step.batch, step.replica_to, step.replica_from);
+  return step;
+}
+
+Transformer::Step Transformer::last_rows(const Step& all, const ForwardRows& in) const {
+  Step step = all;
+  step.rows = in.hidden_rows;
+  const int64_t first = all.rows - step.rows;
+  step.table = {all.table.cos.narrow(0, first, step.rows), all.table.sin.narrow(0, first, step.rows)};
+  if (all.mask.defined()) step.mask = all.mask.narrow(0, first, step.rows);
+  step.beacon_index = beacon_index(in.beacon_rows, step.batch, all.rows, step.rows);
+  // A replica's hidden state is never used, and its key and value were copied already.
+  step.replica_to = step.replica_from = at::Tensor();
+  return step;
+}
+
+at::Tensor Transformer::forward(const ForwardRows& in, KvMemory& memory, TransformerScratch& scratch) const {
+  const auto new_rows = static_cast<int64_t>(in.positions.size());
+  BEACON_CHECK(static_cast<int64_t>(in.ids.size()) == memory.geometry().batch * new_rows && in.hidden_rows <= new_rows);
+  memory.reserve(new_rows);
+  memory.set_longest(memory.counts().total() + new_rows);
+  memory.set_longest(*std::max_element(in.positions.begin(), in.positions.end()) + 1);
+  const Step all = all_rows(in, memory);
+
+  at::Tensor x = scratch.residual.matrix(all.batch * new_rows, config_.hidden_size, at::kFloat);
+  ops::embed(in.ids, weights_.embed, weights_.beacon_embed, x);
+  const int64_t last = config_.num_hidden_layers - 1;
+  for (int64_t l = 0; l < last; ++l) {
+    x.add_(attention_block(all, all, l, x, memory, scratch));
+    x.add_(feed_forward_block(all, l, x, scratch));
+  }
+
+  // Of the last layer every row's key and value is needed, but hidden states only of the rows asked for.
+  const Step wanted = last_rows(all, in);
+  const at::Tensor branch = attention_block(all, wanted, last, x, memory, scratch);
+  memory.finish(new_rows);
+  x = rows_of(x, all, wanted);
+  if (wanted.rows > 0) {
+    x.add_(branch);
+    x.add_(feed_forward_block(wanted, last, x, scratch));
+  }
+  at::Tensor out = at::empty({wanted.batch, wanted.rows, config_.hidden_size}, at::kFloat);
+  ops::rms_norm(x, weights_.norm, config_.rms_norm_eps, out.view({-1, config_.hidden_size}));
+  return out;
+}
+
+at::Tensor Transformer::logits(const at::Tensor& hidden, TransformerScratch& scratch) const {
+  at::Tensor out = at::empty({hidden.size(0), weights_.lm_head.out}, at::kFloat);
+  ops::linear(hidden, weights_.lm_head, out, scratch.linear);
+  return out;
+}
+
+void Transformer::project(const Step& step, const at::Tensor& x, const ops::Weight& base, const ops::Weight& beacon,
+                          const at::Tensor& y, TransformerScratch& scratch) const {
+  ops::linear(x, base, y, scratch.linear);
+  if (!beacon.defined() || !step.beacon_index.defined()) return;
+  const int64_t rows = step.beacon_index.numel();
+  at::Tensor gathered = scratch.gathered.matrix(rows, x.size(1), at::kFloat);
+  at::index_select_out(gathered, x, 0, step.beacon_index);
+  at::Tensor projected = scratch.projected.matrix(rows, y.size(1), at::kFloat);
+  ops::linear(gathered, beacon, projected, scratch.linear);
+  at::Tensor target = y;
+  target.index_copy_(0, step.beacon_index, projected);
+}
+
+at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int64_t index, const at::Tensor& x,
+                                        KvMemory& memory, TransformerScratch& scratch) const {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
+  at::Tensor normed = scratch.normed.matrix(x.size(0), config_.hidden_size, at::kFloat);
+  ops::rms_norm(x, w.input_norm, config_.rms_norm_eps, normed);
+
+  const at::Tensor k = scratch.k.matrix(x.size(0), w.k.out, at::kFloat);
+  const at::Tensor v = scratch.v.matrix(x.size(0), w.v.out, at::kFloat);
+  project(all, normed, w.k, w.beacon.k, k, scratch);
+  project(all, normed, w.v, w.beacon.v, v, scratch);
+  repeat_rows(all, k);
+  repeat_rows(all, v);
+  memory.write(index, k, v, all.table);
+  if (wanted.rows == 0) return {};
+
+  const int64_t rows = wanted.batch * wanted.rows;
+  const at::Tensor q = scratch.q.matrix(rows, w.q.out, at::kFloat);
+  project(wanted, rows_of(normed, all, wanted), w.q, w.beacon.q, q, scratch);
+  repeat_rows(wanted, q);
+  const at::Tensor q_heads = q.view({rows, config_.num_attention_heads, config_.head_dim});
+  ops::apply_rope(q_heads, wanted.table, q_heads);
+
+  ops::AttentionOptions options;
+  options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  options.mask = wanted.mask;
+  if (w.beacon.gate.defined() && all.beacon_keys.defined()) {
+    options.gate = w.beacon.gate;
+    options.gated_keys = all.beacon_keys;
+  }
+  const at::Tensor attended = scratch.attended.matrix(rows, w.q.out, at::kFloat);
+  const at::Tensor q_btd = q.view({wanted.batch, wanted.rows, w.q.out});
+  ops::attention(q_btd, visible_keys(all, index, memory), memory.values(index, all.rows), options,
+                 attended.view(q_btd.sizes()), scratch.attention);
+
+  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, at::kFloat);
+  project(wanted, attended, w.o, w.beacon.o, branch, scratch);
+  return branch;
+}
+
+at::Tensor Transformer::visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const {
+  const at::Tensor keys = memory.keys(layer, step.rows);
+  if (!rope_.follows_length()) return keys;
+  // They were kept before rotation: turn all of them by today's frequencies.
+  const at::Tensor turned = keys.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
+  const at::Tensor rows = turned.view({-1, 1, config_.head_dim});
+  ops::apply_rope(rows, step.key_table, rows);
+  return turned;
+}
+
+at::Tensor Transformer::feed_forward_block(const Step& step, int64_t index, const at::Tensor& x,
+                                           TransformerScratch& scratch) const {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
+  const int64_t rows = x.size(0);
+  const at::Tensor normed = scratch.normed.matrix(rows, config_.hidden_size, at::kFloat);
+  ops::rms_norm(x, w.post_norm, config_.rms_norm_eps, normed);
+  const at::Tensor gate = scratch.gate.matrix(rows, w.gate.out, at::kFloat);
+  const at::Tensor up = scratch.up.matrix(rows, w.up.out, at::kFloat);
+  ops::linear(normed, w.gate, gate, scratch.linear);
+  project(step, normed, w.up, w.beacon.up, up, scratch);
+  ops::swiglu(gate, up, gate);
+  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, at::kFloat);
+  project(step, gate, w.down, w.beacon.down, branch, scratch);
+  return branch;
+}
+
+}  // namespace beacon

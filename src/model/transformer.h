@@ -1,0 +1,83 @@
+#pragma once
+// The network: rows of tokens in, hidden states out, keys and values into memory. It knows tokens, rows, positions and
+// visibility, not windows.
+// Letters: B batch, T new rows, S keys (memory + new), D hidden, F ffn, N query heads, K KV heads, H head_dim, V vocab.
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "io/model_config.h"
+#include "memory/kv_memory.h"
+#include "model/weights.h"
+#include "ops/attention.h"
+#include "ops/linear.h"
+#include "ops/rope.h"
+
+namespace beacon {
+
+// One forward. Spans must outlive the call.
+struct ForwardRows {
+  std::span<const int32_t> ids;          // [B * T] token ids; the id vocab_size is the beacon
+  std::span<const int32_t> positions;    // [T]
+  std::span<const int32_t> beacon_rows;  // rows of [0, T) that take the beacon projections
+  std::span<const int32_t> copy_from;    // [T] row whose q, k, v a replica repeats, -1 for others; empty: no replicas
+  std::span<const uint8_t> mask;         // [T, S], 1 = visible; empty: causal from the bottom right
+  std::span<const uint8_t> beacon_keys;  // [S], 1 = a beacon's key (memory or new), for the gate; empty: no beacons
+  int64_t hidden_rows = 0;               // how many of the last rows the caller wants hidden states of, 0..T
+};
+
+// Buffers of one worker; grow to the largest step and stay. f32, rows R = B * T.
+struct TransformerScratch {
+  ops::Scratch residual;  // [R, D]
+  ops::Scratch normed;    // [R, D]
+  ops::Scratch q;         // [R, N * H]
+  ops::Scratch k, v;      // [R, K * H]
+  ops::Scratch attended;  // [R, N * H]
+  ops::Scratch gate, up;  // [R, F]
+  ops::Scratch branch;    // [R, D] what a block adds to the residual
+  ops::Scratch gathered, projected;
+  ops::LinearContext linear;
+  ops::AttentionContext attention;
+};
+
+// Const after construction and shared by threads; memory and scratch belong to the caller.
+class Transformer {
+ public:
+  Transformer(const ModelConfig& config, ModelWeights weights, ops::Rope rope);
+
+  // Runs T new rows over what the memory holds and leaves their keys and values in it (reserved, written, finished; a
+  // close is the caller's). Returns the normalised hidden states of the last rows.hidden_rows rows, [B, that, D] f32.
+  at::Tensor forward(const ForwardRows& rows, KvMemory& memory, TransformerScratch& scratch) const;
+
+  // hidden [R, D] f32 -> logits [R, V] f32.
+  at::Tensor logits(const at::Tensor& hidden, TransformerScratch& scratch) const;
+
+  const ModelConfig& config() const { return config_; }
+  const ModelWeights& weights() const { return weights_; }
+  const ops::Rope& rope() const { return rope_; }
+
+ private:
+  struct Step;  // what is the same for all layers of one forward
+  Step all_rows(const ForwardRows& rows, const KvMemory& memory) const;
+  Step last_rows(const Step& all, const ForwardRows& rows) const;
+  static at::Tensor rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted);
+  static void repeat_rows(const Step& step, const at::Tensor& matrix);
+
+  // y = x W^T, with the beacon's matrix on beacon rows.
+  void project(const Step& step, const at::Tensor& x, const ops::Weight& base, const ops::Weight& beacon,
+               const at::Tensor& y, TransformerScratch& scratch) const;
+  at::Tensor visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const;
+  // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written, the result
+  // is that of the `wanted` ones.
+  at::Tensor attention_block(const Step& all, const Step& wanted, int64_t layer, const at::Tensor& x, KvMemory& memory,
+                             TransformerScratch& scratch) const;
+  at::Tensor feed_forward_block(const Step& step, int64_t layer, const at::Tensor& x, TransformerScratch& scratch) const;
+
+  ModelConfig config_;
+  ModelWeights weights_;
+  ops::Rope rope_;
+};
+
+}  // namespace beacon

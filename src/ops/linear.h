@@ -1,0 +1,51 @@
+#pragma once
+// Dense layers on weights as they lie in the file: quantised blocks, bf16, f16 or f32.
+// Letters: R rows of x, I in, O out.
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <memory>
+
+#include "base/dtype.h"
+#include "io/tensor_view.h"
+#include "ops/parallel.h"
+
+namespace beacon::ops {
+
+// A matrix [O, I] in one of the types of kernels::is_weight_type(), usually inside a memory-mapped file. Copying copies
+// the reference. The bias is f32 [O] or undefined.
+struct Weight {
+  DType dtype = DType::kF32;
+  int64_t out = 0;
+  int64_t in = 0;
+  const std::byte* data = nullptr;
+  std::shared_ptr<const void> owner;  // keeps `data` alive
+  at::Tensor bias;
+
+  bool defined() const { return data != nullptr; }
+  int64_t row_bytes() const { return static_cast<int64_t>(*dtype_bytes(dtype, static_cast<uint64_t>(in))); }
+  int64_t bytes() const { return row_bytes() * out; }
+};
+
+// The type products of many rows are computed in: at::kFloat or at::kBFloat16. Sums are f32 either way.
+struct LinearContext {
+  at::ScalarType compute = at::kFloat;
+  Scratch expanded;  // the weight in the compute type
+  Scratch rounded;   // x in bf16
+  Scratch product;   // the bf16 product before it is widened
+};
+
+// Up to this many rows are multiplied straight from the blocks; more are worth expanding the weight first.
+inline constexpr int64_t kFewRows = 12;
+
+// y = x W^T + bias. x [R, I] f32 with unit column stride, y [R, O] f32 with unit column stride; no overlap.
+// Few rows run on the fused kernel in f32; many rows through torch's GEMM in context.compute.
+void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
+
+// The slow twin: expands the whole weight to f32 and multiplies in f32.
+at::Tensor linear_reference(const at::Tensor& x, const Weight& weight);
+
+// The whole weight as a tensor [O, I] of f32 or bf16.
+at::Tensor expand(const Weight& weight, at::ScalarType type);
+
+}  // namespace beacon::ops
