@@ -1,6 +1,7 @@
 # Every switch of the build. Consumers get the library alone; developers get tests as well.
 option(BEACON_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(BEACON_BUILD_FUZZERS "Build the libFuzzer targets with coverage instrumentation (clang only)" OFF)
+option(BEACON_BUILD_BENCH "Build the benchmarks in bench/ if Google Benchmark is found" OFF)
 option(BEACON_WERROR "Treat warnings as errors" OFF)
 set(BEACON_SANITIZE "" CACHE STRING "Sanitizers, as in -fsanitize=: 'address,undefined' or 'thread'")
 set(BEACON_TORCH_ROOT "" CACHE PATH "Folder of an installed torch wheel (holds include/ and lib/); default: the private .venv")

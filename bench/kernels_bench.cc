@@ -1,0 +1,221 @@
+// Speed of the kernels on one core, with what the machine could do beside it. Run with BEACON_ISA to compare
+// builds:
+//   kernels_bench --benchmark_repetitions=5 --benchmark_report_aggregates_only
+// FLOPS counts a multiplication and an addition as two; causal attention counts the visible pairs only.
+#include <benchmark/benchmark.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/isa.h"
+#include "kernels/linear.h"
+#include "kernels/norm.h"
+
+namespace {
+
+using namespace beacon;
+
+std::vector<float> normal(int64_t n) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> draw(0.0F, 1.0F);
+  std::vector<float> values(static_cast<size_t>(n));
+  for (float& value : values) value = draw(random);
+  return values;
+}
+
+benchmark::Counter rate(double per_iteration) {
+  return {per_iteration, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000};
+}
+
+// The ceiling of arithmetic on AVX2: twelve independent chains of fused multiply-adds of eight floats.
+#if defined(__x86_64__) && defined(__GNUC__)
+void peak_fma(benchmark::State& state) {
+  if (!__builtin_cpu_supports("fma")) {
+    state.SkipWithError("no FMA");
+    return;
+  }
+  for (auto _ : state) {
+    for (int i = 0; i < 10000; ++i) {
+#define BEACON_BENCH_FMA(n) "vfmadd231ps %%ymm12, %%ymm12, %%ymm" #n "\n"
+      asm volatile(BEACON_BENCH_FMA(0) BEACON_BENCH_FMA(1) BEACON_BENCH_FMA(2) BEACON_BENCH_FMA(3)
+                       BEACON_BENCH_FMA(4) BEACON_BENCH_FMA(5) BEACON_BENCH_FMA(6) BEACON_BENCH_FMA(7)
+                           BEACON_BENCH_FMA(8) BEACON_BENCH_FMA(9) BEACON_BENCH_FMA(10) BEACON_BENCH_FMA(11)
+                   :
+                   :
+                   : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                     "xmm11", "xmm12");
+    }
+    asm volatile("vzeroupper");
+  }
+  state.counters["FLOPS"] = rate(10000.0 * 12 * 16);
+}
+BENCHMARK(peak_fma);
+#endif
+
+// The ceiling of reading: the sum of 256 MiB.
+void peak_read(benchmark::State& state) {
+  const std::vector<float> x(64 << 20, 1.0F);
+  for (auto _ : state) {
+    typedef float V4 __attribute__((vector_size(16)));
+    V4 sums[8] = {};
+    const V4* values = reinterpret_cast<const V4*>(x.data());
+    for (size_t i = 0; i < x.size() / 4; i += 8) {
+      for (size_t j = 0; j < 8; ++j) sums[j] += values[i + j];
+    }
+    benchmark::DoNotOptimize(sums);
+  }
+  state.counters["bytes"] = rate(static_cast<double>(x.size()) * 4);
+}
+BENCHMARK(peak_read)->Unit(benchmark::kMillisecond);
+
+// Weights of 128 MiB, beyond every cache; range(0) the type, range(1) rows of activations, range(2) 8-bit
+// activations.
+void linear(benchmark::State& state) {
+  const auto type = static_cast<DType>(state.range(0));
+  const int64_t rows = state.range(1);
+  const int64_t in = 1536;
+  const auto row_bytes = static_cast<int64_t>(*dtype_bytes(type, in));
+  const int64_t out = (128 << 20) / row_bytes;
+  std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
+  const auto x = normal(rows * in);
+  std::vector<kernels::Q8Block> blocks(x.size() / 32);
+  std::vector<float> y(static_cast<size_t>(rows * out));
+  for (auto _ : state) {
+    if (state.range(2) != 0) {
+      kernels::quantize_activations_q8(x.data(), blocks.data(), rows * in);
+      kernels::linear_rows_q8({.weight_type = type,
+                               .weight = weight.data(),
+                               .weight_row_bytes = row_bytes,
+                               .x = blocks.data(),
+                               .x_stride = in / 32,
+                               .y = y.data(),
+                               .y_stride = out,
+                               .rows = rows,
+                               .in = in},
+                              0, out);
+    } else {
+      kernels::linear_rows({.weight_type = type,
+                            .weight = weight.data(),
+                            .weight_row_bytes = row_bytes,
+                            .x = x.data(),
+                            .x_stride = in,
+                            .y = y.data(),
+                            .y_stride = out,
+                            .rows = rows,
+                            .in = in},
+                           0, out);
+    }
+    benchmark::DoNotOptimize(y.data());
+  }
+  state.SetLabel(std::string(dtype_info(type).name) + (state.range(2) != 0 ? " x int8 " : " x f32 ") +
+                 kernels::active_isa_name());
+  state.counters["bytes"] = rate(static_cast<double>(out * row_bytes));
+  state.counters["FLOPS"] = rate(2.0 * static_cast<double>(out * in * rows));
+}
+BENCHMARK(linear)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::Benchmark* b) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,
+                           DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+    for (const int64_t rows : {1, 8}) b->Args({static_cast<int64_t>(type), rows, 0});
+    if (kernels::is_q8_weight_type(type)) b->Args({static_cast<int64_t>(type), 1, 1});
+  }
+});
+
+// SmolLM2's shape: 9 query heads, 3 KV heads of 64. range(0) queries, range(1) keys, range(2) bf16 keys and
+// values.
+struct AttentionArrays {
+  AttentionArrays(int64_t queries, int64_t keys, bool half)
+      : q(normal(queries * 9 * 64)), kv(normal(3 * keys * 64)), kv_half(kv.size()), out(q.size()) {
+    for (size_t i = 0; i < kv.size(); ++i) kv_half[i] = static_cast<uint16_t>(0x3F00 + i % 64);
+    const void* data = half ? static_cast<const void*>(kv_half.data()) : kv.data();
+    p = {.q = q.data(),
+         .q_row_stride = 9 * 64,
+         .q_head_stride = 64,
+         .kv_type = half ? DType::kBF16 : DType::kF32,
+         .k = data,
+         .k_head_stride = keys * 64,
+         .k_row_stride = 64,
+         .v = data,
+         .v_head_stride = keys * 64,
+         .v_row_stride = 64,
+         .out = out.data(),
+         .out_row_stride = 9 * 64,
+         .out_head_stride = 64,
+         .num_queries = queries,
+         .num_keys = keys,
+         .num_heads = 9,
+         .num_kv_heads = 3,
+         .head_dim = 64,
+         .scale = 0.125F};
+  }
+  double flops() const {
+    const double pairs =
+        static_cast<double>(p.num_queries) *
+        (static_cast<double>(p.num_keys - p.num_queries) + (static_cast<double>(p.num_queries) + 1) / 2);
+    return 4 * pairs * 9 * 64;
+  }
+  std::vector<float> q, kv;
+  std::vector<uint16_t> kv_half;
+  std::vector<float> out;
+  kernels::AttentionParams p;
+};
+
+void attention_prefill(benchmark::State& state) {
+  AttentionArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
+  std::vector<float> scratch(static_cast<size_t>(kernels::attention_scratch_floats(arrays.p)));
+  for (auto _ : state) {
+    kernels::attention_prefill(arrays.p, 0, kernels::attention_units(arrays.p), scratch.data());
+    benchmark::DoNotOptimize(arrays.out.data());
+  }
+  state.SetLabel(kernels::active_isa_name());
+  state.counters["FLOPS"] = rate(arrays.flops());
+}
+BENCHMARK(attention_prefill)
+    ->Unit(benchmark::kMillisecond)
+    ->Args({1024, 4096, 0})
+    ->Args({1024, 4096, 1})
+    ->Args({1024, 1024, 0})
+    ->Args({128, 2048, 0});
+
+void attention_decode(benchmark::State& state) {
+  AttentionArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
+  std::vector<float> scratch(static_cast<size_t>(kernels::attention_decode_scratch_floats(arrays.p)));
+  std::vector<float> partials(static_cast<size_t>(kernels::attention_partial_floats(arrays.p, 1)));
+  for (auto _ : state) {
+    kernels::attention_decode(arrays.p, 1, 0, 3, partials.data(), scratch.data());
+    kernels::attention_merge(arrays.p, 1, partials.data());
+    benchmark::DoNotOptimize(arrays.out.data());
+  }
+  state.SetLabel(kernels::active_isa_name());
+  state.counters["FLOPS"] = rate(arrays.flops());
+  state.counters["bytes"] =
+      rate(2.0 * 3 * 64 * static_cast<double>(state.range(1)) * (state.range(2) != 0 ? 2 : 4));
+}
+BENCHMARK(attention_decode)
+    ->Unit(benchmark::kMicrosecond)
+    ->Args({1, 2048, 0})
+    ->Args({1, 2048, 1})
+    ->Args({1, 65536, 0})
+    ->Args({1, 65536, 1})
+    ->Args({4, 2048, 0});
+
+void pointwise(benchmark::State& state) {
+  const int64_t n = 1 << 15;
+  const auto x = normal(n);
+  std::vector<float> y(x);
+  for (auto _ : state) {
+    if (state.range(0) == 0) kernels::exp_row(x.data(), y.data(), n);
+    if (state.range(0) == 1) kernels::swiglu(x.data(), x.data(), y.data(), n);
+    if (state.range(0) == 2) kernels::rms_norm(x.data(), x.data(), y.data(), 1, n, 1e-5F);
+    benchmark::DoNotOptimize(y.data());
+  }
+  state.SetLabel(state.range(0) == 0 ? "exp" : state.range(0) == 1 ? "swiglu" : "rms_norm");
+  state.counters["elements"] = rate(static_cast<double>(n));
+}
+BENCHMARK(pointwise)->DenseRange(0, 2)->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+
+BENCHMARK_MAIN();
