@@ -65,18 +65,28 @@ BEACON_INLINE bool needs_copy(const AttentionParams& p) {
 }
 
 // Rows [begin, begin + n) as f32 [n, padded_dim].
-inline void copy_rows(const HeadRows& rows, int64_t begin, int64_t n, int64_t head_dim, float* dst) {
+template <bool kHalf>
+void copy_rows_as(const HeadRows& rows, int64_t begin, int64_t n, int64_t head_dim, float* dst) {
   const int64_t padded_dim = round_up(head_dim, kLanes);
+  const int64_t whole = head_dim / kLanes * kLanes;
   for (int64_t s = 0; s < n; ++s) {
     float* out = dst + s * padded_dim;
-    int64_t h = 0;
-    for (; h + kLanes <= head_dim; h += kLanes) {
-      const VF value = rows.type == DType::kBF16 ? bf16_to_float(load_half(rows.halves(begin + s) + h))
-                                                 : load(rows.floats(begin + s) + h);
-      store(out + h, value);
+    for (int64_t h = 0; h < whole; h += kLanes) {
+      if constexpr (kHalf) {
+        store(out + h, bf16_to_float(load_half(rows.halves(begin + s) + h)));
+      } else {
+        store(out + h, load(rows.floats(begin + s) + h));
+      }
     }
-    for (; h < head_dim; ++h) out[h] = rows.at(begin + s, h);
-    for (; h < padded_dim; ++h) out[h] = 0;
+    for (int64_t h = whole; h < padded_dim; ++h) out[h] = h < head_dim ? rows.at(begin + s, h) : 0.0F;
+  }
+}
+
+inline void copy_rows(const HeadRows& rows, int64_t begin, int64_t n, int64_t head_dim, float* dst) {
+  if (rows.type == DType::kBF16) {
+    copy_rows_as<true>(rows, begin, n, head_dim, dst);
+  } else {
+    copy_rows_as<false>(rows, begin, n, head_dim, dst);
   }
 }
 

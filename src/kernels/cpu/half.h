@@ -6,7 +6,14 @@
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
-BEACON_INLINE VF bf16_to_float(VH h) { return as_float(__builtin_convertvector(h, VU) << 16); }
+BEACON_INLINE VF bf16_to_float(VH h) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  // GCC 12 widens in two halves and joins them again.
+  return as_float((VU)_mm256_cvtepu16_epi32((__m128i)h) << 16);
+#else
+  return as_float(__builtin_convertvector(h, VU) << 16);
+#endif
+}
 
 BEACON_INLINE VH float_to_bf16(VF v) {
   const VU bits = as_bits(v);
