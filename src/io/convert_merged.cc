@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 // Custom code of the original ("auto_map") belongs to the merged form as well.
 bool belongs_to_beacon(const std::string& key, const OrderedJson& value, const std::string& prefix) {
   if (key.compare(0, prefix.size(), prefix) == 0) return true;
-  return key == "auto_map" && is_beacon_tensor(value.dump() + "_");
+  const std::string text = key == "auto_map" ? value.dump() : std::string();
+  return text.find("beacon") != text.npos || text.find("ultragist") != text.npos;
 }
 
 // Takes the beacon keys out of `config` and returns what the merge needs to put them back.
