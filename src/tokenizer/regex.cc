@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include "base/check.h"
+#include "tokenizer/unicode_additions.h"
 
 namespace beacon {
 namespace {
@@ -17,6 +18,13 @@ constexpr size_t kMaxPatternBytes = 16 * 1024;
 constexpr std::string_view kSpaceClass = "\\x09-\\x0D\\x{85}\\p{Z}";
 constexpr std::string_view kWordClass = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}";
 
+struct Property {
+  std::string_view name;
+  std::string_view additions;
+};
+constexpr Property kGrownProperties[] = {
+    {"\\p{L}", kNewLetters}, {"\\p{N}", kNewNumbers}, {"\\p{M}", kNewMarks}};
+
 [[noreturn]] void refuse(std::string_view pattern, std::string_view construct) {
   fail(ErrorCode::kUnsupported, "the pre-tokenizer's regular expression '{}' uses {}, which we do not support",
        pattern.substr(0, 80), construct);
@@ -27,7 +35,7 @@ void translate_escape(std::string_view pattern, size_t& at, bool in_class, std::
   require(at + 1 < pattern.size(), ErrorCode::kBadFile, "a regular expression ends in a backslash: '{}'",
           pattern.substr(0, 80));
   const char c = pattern[at + 1];
-  const auto put_class = [&](std::string_view members, bool negated) {
+  const auto put_class = [&](const std::string& members, bool negated) {
     if (in_class && !negated) {
       out.append(members);
     } else {
@@ -35,13 +43,19 @@ void translate_escape(std::string_view pattern, size_t& at, bool in_class, std::
     }
   };
   if (c == 's' || (c == 'S' && !in_class)) {
-    put_class(kSpaceClass, c == 'S');
+    put_class(std::string(kSpaceClass), c == 'S');
   } else if (c == 'w' || (c == 'W' && !in_class)) {
-    put_class(kWordClass, c == 'W');
+    put_class(std::string(kWordClass), c == 'W');
   } else if (c == 'W' || c == 'h' || c == 'H' || c == 'X' || c == 'R' || c == 'K' || c == 'G' || c == 'y' || c == 'Y' ||
              c == 'C' || c == 'Q' || c == 'E' || c == 'k' || c == 'g' || c == 'O') {
     refuse(pattern, fmt::format("\\{}", c));
   } else {
+    for (const Property& property : kGrownProperties) {
+      if (!pattern.substr(at).starts_with(property.name)) continue;
+      put_class(std::string(property.name) + std::string(property.additions), false);
+      at += property.name.size();
+      return;
+    }
     // A name or number in braces belongs to the escape.
     size_t end = at + 2;
     if ((c == 'p' || c == 'P' || c == 'x') && end < pattern.size() && pattern[end] == '{') {
