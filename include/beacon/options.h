@@ -2,6 +2,7 @@
 /// \file options.h
 /// Plain option structs: every field has its default, its unit and its neutral value. Unset optionals mean "as the
 /// adapter says", and without an adapter the defaults named here. Options are checked once, by the call they go to.
+#include <beacon/error.h>
 #include <beacon/export.h>
 
 #include <cstdint>
@@ -40,8 +41,9 @@ struct ModelOptions {
   ComputeType compute = ComputeType::kAuto;
   int threads = 0;  ///< threads of the dense layers and kernels, for the whole process; 0 = all cores
   RopeOverride rope;
-  /// Bias added to the attention scores of beacon keys in every head when the adapter holds no gate of its own; unset
-  /// = no gate (the paper). Large negative values silence beacons (-4 makes untrained ones nearly harmless).
+  /// Bias added to the attention scores of beacon keys in every head when the adapter holds no gate of its own. Unset:
+  /// none, as in the paper, when an adapter or the checkpoint configures beacons; -4 without any, because beacons that
+  /// nobody trained do harm and so are nearly silent. 0 adds nothing.
   std::optional<float> beacon_gate;
 };
 
@@ -49,7 +51,7 @@ struct ModelOptions {
 struct BeaconOptions {
   bool enabled = true;               ///< false: a plain model, every token stays raw
   std::optional<int64_t> window;     ///< raw tokens condensed together; default 1024
-  std::optional<int64_t> stride;     ///< raw tokens let go when a window is full; default: the window
+  std::optional<int64_t> stride;     ///< raw tokens let go when a window is full; default 512
   /// Raw tokens per beacon. One value: always that. Several: chosen by ratio_mix. 0 keeps tokens raw. Empty: as the
   /// adapter says, without one {2, 4, 8, 16, 32, 64, 128} with adapt-1024.
   std::vector<int64_t> ratios;

@@ -1,6 +1,7 @@
 #include <beacon/memory.h>
 
 #include <ATen/Functions.h>
+#include <c10/core/InferenceMode.h>
 
 #include "base/check.h"
 #include "engine/memory_impl.h"
@@ -41,6 +42,7 @@ Memory::Impl::Impl(std::shared_ptr<const Model> of, const WindowOptions& options
     : model(std::move(of)), state{Planner(options), KvMemory(kv_geometry(model->impl(), options, type)), {}, {}} {}
 
 std::unique_ptr<Memory::Impl> Memory::Impl::clone() const {
+  const c10::InferenceMode inference;
   auto copy = std::make_unique<Impl>(model, options(), state.kv.geometry().type);
   copy->state = state.clone();
   copy->hash = hash;

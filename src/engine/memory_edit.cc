@@ -72,10 +72,11 @@ Memory Memory::join(const std::vector<const Memory*>& parts, bool beyond_positio
   std::vector<KvPiece> pieces = {{&first.state.kv, 0, first.state.kv.counts().sink}};
   KvCounts counts{first.state.kv.counts().sink, 0, last.state.kv.counts().open};
   int64_t tokens_before = 0;
-  for (const Memory* part : parts) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Memory* part = parts[i];
     const ReadState& state = part->impl().state;
     const KvCounts& own = state.kv.counts();
-    const bool is_last = part == parts.back();
+    const bool is_last = i + 1 == parts.size();  // one memory may come several times
     pieces.push_back({&state.kv, own.sink, own.beacons + own.open});
     counts.beacons += own.beacons + (is_last ? 0 : own.open);
     append_closed(state, tokens_before, joined->state);

@@ -55,6 +55,12 @@ std::vector<MemoryFileWriter::Bytes> head_pieces(const at::Tensor& t) {
   return pieces;
 }
 
+MemoryKeys keys_of(const KvGeometry& geometry) {
+  if (!geometry.keys_rotated) return MemoryKeys::kUnrotated;
+  // A plain session never rotates again, so it keeps no second copy of its keys.
+  return geometry.windows_close ? MemoryKeys::kRotated : MemoryKeys::kSettled;
+}
+
 MemoryManifest make_manifest(const Memory::Impl& memory, const std::string& title) {
   const ModelInfo& info = memory.model->info();
   const KvGeometry& geometry = memory.state.kv.geometry();
@@ -70,8 +76,7 @@ MemoryManifest make_manifest(const Memory::Impl& memory, const std::string& titl
   manifest.kv_heads = geometry.num_kv_heads;
   manifest.head_dim = geometry.head_dim;
   manifest.dtype = geometry.type == at::kBFloat16 ? DType::kBF16 : DType::kF32;
-  // A plain session (no beacons) never rotates again, so it keeps no second copy of its keys.
-  manifest.keys = geometry.keys_rotated ? MemoryKeys::kRotated : MemoryKeys::kUnrotated;
+  manifest.keys = keys_of(geometry);
   manifest.sink_rows = counts.sink;
   manifest.beacon_rows = counts.beacons;
   manifest.raw_rows = counts.open;
@@ -196,6 +201,7 @@ void read_state(const MemoryFile& file, Memory::Impl& memory) {
 }  // namespace
 
 void Memory::save(const std::filesystem::path& path, const std::string& title) const {
+  const c10::InferenceMode inference;
   const KvMemory& kv = impl_->state.kv;
   const KvGeometry& geometry = kv.geometry();
   const KvCounts& counts = kv.counts();
@@ -232,10 +238,9 @@ void Memory::save(const std::filesystem::path& path, const std::string& title) c
     const std::vector<int64_t> shape = {geometry.num_kv_heads, counts.total(), geometry.head_dim};
     writer.add_block(memory_block::keys(l), manifest.dtype, shape, head_pieces(kv.keys(l, 0)));
     writer.add_block(memory_block::values(l), manifest.dtype, shape, head_pieces(kv.values(l, 0)));
-    if (geometry.keys_rotated) {
-      const int64_t open = geometry.windows_close ? counts.open : 0;
-      writer.add_block(memory_block::keys_before_rope(l), DType::kF32, {geometry.num_kv_heads, open, geometry.head_dim},
-                       head_pieces(kv.keys_before_rope(l)));
+    if (manifest.keys == MemoryKeys::kRotated) {
+      writer.add_block(memory_block::keys_before_rope(l), DType::kF32,
+                       {geometry.num_kv_heads, counts.open, geometry.head_dim}, head_pieces(kv.keys_before_rope(l)));
     }
   }
   writer.write_file(path, manifest);
@@ -251,9 +256,8 @@ Memory Memory::load(const std::filesystem::path& path, std::shared_ptr<const Mod
   const WindowOptions options = window_from_json(manifest.window_options);
   const at::ScalarType type = manifest.dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
   auto impl = std::make_unique<Impl>(std::move(model), options, type);
-  require((manifest.keys == MemoryKeys::kRotated) == impl->state.kv.geometry().keys_rotated, ErrorCode::kMismatch,
-          "the memory keeps its keys {} rotation, the model's rope needs the other form",
-          manifest.keys == MemoryKeys::kRotated ? "after" : "before");
+  require(manifest.keys == keys_of(impl->state.kv.geometry()), ErrorCode::kMismatch,
+          "the memory keeps its keys in another form (rotated or not) than the model's rope and its options need");
   read_state(*file, *impl);
   impl->state.kv = read_keys(*file, impl->state.kv.geometry());
   return Memory(std::move(impl));

@@ -13,6 +13,8 @@
 namespace beacon {
 namespace {
 
+constexpr float kUntrainedGate = -4.0F;
+
 at::ScalarType resolve_compute(ComputeType type) {
   switch (type) {
     case ComputeType::kF32: return at::kFloat;
@@ -125,7 +127,9 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   ops::Rope rope(rope_config, config.head_dim, config.max_position_embeddings,
                  rope_changed || beacons.rope ? std::nullopt : checkpoint->rope_factors());
 
-  ModelWeights weights = load_weights(checkpoint, adapter, beacons, options.beacon_gate);
+  // Beacons that nobody trained do harm (design 3): a model without any configuration of them gets them nearly silent.
+  const std::optional<float> gate = options.beacon_gate || configured ? options.beacon_gate : kUntrainedGate;
+  ModelWeights weights = load_weights(checkpoint, adapter, beacons, gate);
   auto impl = std::make_unique<Model::Impl>(Transformer(config, std::move(weights), std::move(rope)),
                                             load_tokenizer(*checkpoint, need_tokenizer));
   impl->chat_template = checkpoint->chat_template();
@@ -142,7 +146,7 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   info.adapter_fingerprint = !info.trained_beacons ? "untrained"
                              : adapter             ? adapter->fingerprint()
                                                    : checkpoint->beacon_fingerprint();
-  if (options.beacon_gate) info.adapter_fingerprint += fmt::format("+gate{}", *options.beacon_gate);
+  if (gate) info.adapter_fingerprint += fmt::format("+gate{}", *gate);
   info.tokenizer_fingerprint = impl->tokenizer ? impl->tokenizer->fingerprint() : "";
   info.compute = impl->compute == at::kBFloat16 ? "bf16" : "f32";
   info.isa = kernels::active_isa_name();

@@ -71,6 +71,7 @@ class StepRunner {
     in.ids = ids_;
     in.positions = std::span(step.positions).subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
     in.beacon_rows = beacon_rows_;
+    in.open_positions = step.cached_positions;
     in.copy_from = step.copy_from;
     in.mask = step.mask;
     if (gated()) in.beacon_keys = std::span(flags_).first(static_cast<size_t>(step.memory_rows() + end));

@@ -208,6 +208,7 @@ void Session::save(const std::filesystem::path& path, const std::string& title) 
 void Session::load(const std::filesystem::path& path) { set_memory(Memory::load(path, impl_->model)); }
 
 std::shared_ptr<const Session::Mark> Session::mark() const {
+  const c10::InferenceMode inference;
   const Memory::Impl& memory = impl_->state();
   auto copy = std::make_unique<Memory::Impl>(memory.model, memory.options(), memory.state.kv.geometry().type);
   copy->state.planner = memory.state.planner;
@@ -223,6 +224,7 @@ std::shared_ptr<const Session::Mark> Session::mark() const {
 }
 
 void Session::rewind(const Mark& mark) {
+  const c10::InferenceMode inference;
   require(mark.session == impl_.get(), ErrorCode::kInvalidArgument, "the mark was made by another session");
   Memory::Impl& memory = impl_->state();
   const KvCounts& now = memory.state.kv.counts();

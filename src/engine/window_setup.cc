@@ -7,7 +7,9 @@
 namespace beacon {
 namespace {
 
+// The rolling window with a sink: the best of what needs no training (docs/algorithm.md).
 constexpr int64_t kDefaultWindow = 1024;
+constexpr int64_t kDefaultStride = 512;
 
 Generation generation_of(BeaconGeneration generation) {
   switch (generation) {
@@ -51,7 +53,7 @@ Enum parse_choice(const std::string& text, std::initializer_list<Enum> choices, 
 WindowOptions configured(const BeaconConfig& config, bool from_file) {
   WindowOptions options;
   options.window = from_file ? config.window : kDefaultWindow;
-  options.stride = from_file ? config.stride : kDefaultWindow;
+  options.stride = from_file ? config.stride : kDefaultStride;
   options.placement = config.placement == BeaconPlacement::kInterleave ? Placement::kInterleave : Placement::kAppend;
   options.attention = attention_of(config.attention);
   options.attend_prev = config.attend_prev;
@@ -73,7 +75,7 @@ void lay_over(const BeaconOptions& wanted, WindowOptions& options) {
   options.enabled = wanted.enabled;
   if (wanted.window) {
     options.window = *wanted.window;
-    // A window alone moves the stride with it, unless that was a rolling one that still fits.
+    // A window smaller than the stride takes the stride with it, unless that was named as well.
     if (!wanted.stride && options.stride > options.window) options.stride = options.window;
   }
   if (wanted.stride) options.stride = *wanted.stride;

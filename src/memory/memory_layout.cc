@@ -90,9 +90,9 @@ void check_layer(const MemoryManifest& m, const BlockTable& table, int64_t layer
   table.expect(memory_block::keys(layer), m.dtype, shape);
   table.expect(memory_block::values(layer), m.dtype, shape);
   const auto before_rope = memory_block::keys_before_rope(layer);
-  if (m.keys == MemoryKeys::kUnrotated) {
+  if (m.keys != MemoryKeys::kRotated) {
     require(table.find(before_rope) == nullptr, ErrorCode::kBadFile,
-            "block '{}' is not expected when keys are held before RoPE", before_rope);
+            "block '{}' is only expected when keys are rotated again at the next close", before_rope);
     return;
   }
   const bool full = table.get(before_rope).dtype == DType::kF32;
@@ -186,16 +186,13 @@ void check_memory_shapes(const MemoryManifest& m, const std::vector<MemoryBlockE
 }
 
 void check_memory_index(const MemoryManifest& m, const MemoryIndexBytes& bytes) {
-  int64_t last_begin = 0;
   int64_t last_end = 0;
   for (size_t at = 0; at + 16 <= bytes.spans.size(); at += 16) {
     const auto begin = load<int64_t>(bytes.spans, at);
     const auto end = load<int64_t>(bytes.spans, at + 8);
-    require(begin >= last_begin && end >= last_end && begin < end && end <= m.tokens_read,
-            ErrorCode::kBadFile,
-            "beacon {} claims tokens {} to {}: spans must be ascending and inside the {} tokens read",
+    require(begin >= 0 && end >= last_end && begin < end && end <= m.tokens_read, ErrorCode::kBadFile,
+            "beacon {} claims tokens {} to {}: the ends must be ascending and inside the {} tokens read",
             at / 16, begin, end, m.tokens_read);
-    last_begin = begin;
     last_end = end;
   }
   check_not_negative(bytes.tokens, memory_block::kTokens);

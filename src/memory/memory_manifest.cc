@@ -132,12 +132,21 @@ std::string read_options(const Json& value) {
   return text;
 }
 
+const char* keys_name(MemoryKeys keys) {
+  switch (keys) {
+    case MemoryKeys::kRotated: return "rotated";
+    case MemoryKeys::kUnrotated: return "unrotated";
+    case MemoryKeys::kSettled: return "settled";
+  }
+  return "?";
+}
+
 MemoryKeys read_keys(const Fields& f) {
   const auto& text = f.text("keys", 1, Limits::kNameBytes);
-  if (text == "rotated") return MemoryKeys::kRotated;
-  require(text == "unrotated", ErrorCode::kUnsupported,
-          "manifest: 'keys' is '{}', expected rotated or unrotated", printable(text));
-  return MemoryKeys::kUnrotated;
+  for (const MemoryKeys keys : {MemoryKeys::kRotated, MemoryKeys::kUnrotated, MemoryKeys::kSettled}) {
+    if (text == keys_name(keys)) return keys;
+  }
+  fail(ErrorCode::kUnsupported, "manifest: 'keys' is '{}', expected rotated, unrotated or settled", printable(text));
 }
 
 MemoryManifest read_manifest(const Json& json) {
@@ -231,7 +240,7 @@ Json manifest_fields(const MemoryManifest& m) {
       {"head_dim", m.head_dim},
       {"batch", 1},
       {"dtype", dtype_info(m.dtype).name},
-      {"keys", m.keys == MemoryKeys::kRotated ? "rotated" : "unrotated"},
+      {"keys", keys_name(m.keys)},
       {"rows", {{"sink", m.sink_rows}, {"beacon", m.beacon_rows}, {"raw", m.raw_rows}}},
       {"tokens_read", m.tokens_read},
       {"source_hash", m.source_hash},

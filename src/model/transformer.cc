@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -42,6 +43,16 @@ at::Tensor beacon_index(std::span<const int32_t> beacon_rows, int64_t batch, int
   }
   if (index.empty()) return {};
   return at::tensor(index, at::kLong);
+}
+
+// Positions of all S keys: their index, unless a plan placed them elsewhere.
+std::vector<int32_t> key_positions(const ForwardRows& in, int64_t keys) {
+  std::vector<int32_t> positions(static_cast<size_t>(keys));
+  std::iota(positions.begin(), positions.end(), 0);
+  auto behind = positions.end() - static_cast<int64_t>(in.positions.size());
+  std::copy(in.positions.begin(), in.positions.end(), behind);
+  std::copy(in.open_positions.begin(), in.open_positions.end(), behind - static_cast<int64_t>(in.open_positions.size()));
+  return positions;
 }
 
 // Sliding-window attention: the oldest keys drop out of sight. `mask` is what holds without it, or undefined.
@@ -91,7 +102,7 @@ Transformer::Step Transformer::all_rows(const ForwardRows& in, const KvMemory& m
   step.rows = static_cast<int64_t>(in.positions.size());
   const int64_t keys = memory.counts().total() + step.rows;
   step.table = rope_.table(in.positions, memory.longest());
-  if (rope_.follows_length()) step.key_table = rope_.table(0, keys, memory.longest());
+  if (rope_.follows_length()) step.key_table = rope_.table(key_positions(in, keys), memory.longest());
   step.beacon_index = beacon_index(in.beacon_rows, step.batch, step.rows, step.rows);
   if (!in.mask.empty()) step.mask = bytes_view(in.mask, step.rows, keys);
   if (config_.sliding_window && keys > *config_.sliding_window) {

@@ -22,6 +22,9 @@ struct ForwardRows {
   std::span<const int32_t> ids;          // [B * T] token ids; the id vocab_size is the beacon
   std::span<const int32_t> positions;    // [T]
   std::span<const int32_t> beacon_rows;  // rows of [0, T) that take the beacon projections
+  // [open rows] positions of the open window's keys where they are not their index; empty: they are. Matters only when
+  // keys are rotated on reading.
+  std::span<const int32_t> open_positions;
   std::span<const int32_t> copy_from;    // [T] row whose q, k, v a replica repeats, -1 for others; empty: no replicas
   std::span<const uint8_t> mask;         // [T, S], 1 = visible; empty: causal from the bottom right
   std::span<const uint8_t> beacon_keys;  // [S], 1 = a beacon's key (memory or new), for the gate; empty: no beacons

@@ -1,0 +1,55 @@
+#pragma once
+// A tiny model with a vocabulary (tests/data/models/gguf_f32, no beacons of its own) and small windows, for the tests of
+// sessions and memories. With the gate at 0 its beacons, copies of the base, matter as much as any key.
+#include <beacon/session.h>
+
+#include <filesystem>
+#include <random>
+#include <vector>
+
+namespace beacon::testing {
+
+inline std::shared_ptr<const Model> tiny_model(const char* name = "gguf_f32") {
+  ModelOptions options;
+  options.model = std::filesystem::path(BEACON_TEST_DATA_DIR "/models") / name / "model.gguf";
+  options.compute = ComputeType::kF32;
+  options.beacon_gate = 0.0F;
+  return Model::load(options);
+}
+
+inline SessionOptions small_windows(int64_t stride = 8, int64_t sink = 1) {
+  SessionOptions options;
+  options.beacons.window = 16;
+  options.beacons.stride = stride;
+  options.beacons.ratios = {4};
+  options.beacons.sink = sink;
+  return options;
+}
+
+inline std::vector<int32_t> random_ids(size_t count, unsigned seed = 1) {
+  std::mt19937 generator(seed);
+  std::vector<int32_t> ids(count);
+  for (int32_t& id : ids) id = static_cast<int32_t>(3 + generator() % 256);
+  return ids;
+}
+
+// A file in a folder of its own that is removed with it.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& name) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "beacon-test-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+    path_ = folder_ / name;
+  }
+  ~TemporaryFile() { std::filesystem::remove_all(folder_); }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path folder_;
+  std::filesystem::path path_;
+};
+
+// Log-probabilities of a fixed continuation: a fingerprint of everything the session remembers.
+inline std::vector<float> probe(Session& session) { return session.score(random_ids(12, 99)); }
+
+}  // namespace beacon::testing
