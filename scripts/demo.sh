@@ -4,4 +4,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-exec build/release/beacon generate -m .assets/models/smollm2-135m-instruct.gguf --context .assets/novels/northanger-abbey.txt --window 1024 --ratio 15 -p "${1:-Who is Catherine Morland?}" --max-tokens 100
+exec build/release/beacon generate -m .assets/models/smollm2-135m-instruct.gguf --context .assets/novels/northanger-abbey.txt --window 1024 --ratio 15 -p "${1:-Who is Catherine Morland?}" --max-new-tokens 100
