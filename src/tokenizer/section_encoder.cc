@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "tokenizer/added_tokens.h"
 #include "tokenizer/utf8.h"
 
 namespace beacon {
@@ -56,11 +57,21 @@ class LibraryEncoder : public SectionEncoder {
   bool prefix_first_ = false;
 };
 
-// SentencePiece's BPE without normalization rules: spaces become marks, and characters are merged.
+// SentencePiece's BPE without normalization rules: spaces become marks, user-defined pieces are cut out, and the
+// characters of the rest are merged.
 class MarkedBpeEncoder : public SectionEncoder {
  public:
-  MarkedBpeEncoder(std::unique_ptr<const WordModel> model, bool add_dummy_prefix, DummyPrefix prefix)
-      : model_(std::move(model)), add_dummy_prefix_(add_dummy_prefix), prefix_(prefix) {}
+  MarkedBpeEncoder(std::unique_ptr<const WordModel> model, const SentencePieceModel& spec, DummyPrefix prefix)
+      : model_(std::move(model)), add_dummy_prefix_(spec.add_dummy_prefix), prefix_(prefix) {
+    std::vector<AddedToken> words;
+    for (size_t id = 0; id < spec.pieces.size(); ++id) {
+      if (spec.pieces[id].type != PieceType::kUserDefined) continue;
+      AddedToken& word = words.emplace_back();
+      word.text = spec.pieces[id].text;
+      word.id = static_cast<int32_t>(id);
+    }
+    user_defined_ = AddedTokenMatcher(std::move(words));
+  }
 
   void encode(std::string_view section, bool first, EncodeScratch& scratch, std::vector<int32_t>& out) const override {
     std::string& marked = scratch.words.owned;
@@ -75,11 +86,21 @@ class MarkedBpeEncoder : public SectionEncoder {
     marked.append(section.substr(done));
     require(marked.size() < std::numeric_limits<uint32_t>::max() / 2, ErrorCode::kCapacity,
             "expected a text of less than 2^31 bytes, found {}; give it in smaller pieces", marked.size());
-    model_->encode(marked, scratch, out);
+    if (user_defined_.empty()) {
+      model_->encode(marked, scratch, out);
+      return;
+    }
+    for (const TextSection& part : user_defined_.split(marked, {})) {
+      if (part.id >= 0)
+        out.push_back(part.id);
+      else
+        model_->encode(std::string_view(marked).substr(part.begin, part.end - part.begin), scratch, out);
+    }
   }
 
  private:
   std::unique_ptr<const WordModel> model_;
+  AddedTokenMatcher user_defined_;
   bool add_dummy_prefix_;
   DummyPrefix prefix_;
 };
@@ -163,7 +184,7 @@ bool has_fast_encoder(const SentencePieceModel& model) {
       !model.escape_whitespaces || model.whitespace_as_suffix)
     return false;
   return std::none_of(model.pieces.begin(), model.pieces.end(), [](const SentencePiece& piece) {
-    return piece.type == PieceType::kUserDefined || piece.type == PieceType::kUnused;
+    return piece.type == PieceType::kUnused;
   });
 }
 
@@ -181,7 +202,7 @@ std::unique_ptr<const SectionEncoder> make_sentencepiece_encoder(const SentenceP
   options.byte_ids = model.byte_ids();
   auto words = std::make_unique<CharBpe>(vocabulary, std::move(rules.symbols), rules.merges, rules.made,
                                          std::move(options), true);
-  return std::make_unique<MarkedBpeEncoder>(std::move(words), model.add_dummy_prefix, prefix);
+  return std::make_unique<MarkedBpeEncoder>(std::move(words), model, prefix);
 }
 
 }  // namespace beacon
