@@ -1,5 +1,5 @@
-// A SentencePiece .model from bytes, then a text through both encoders: nothing but Error may come out, and the two must
-// agree. The input is one byte with the length of the text, the text, and the file.
+// A SentencePiece .model from bytes, then a text through both encoders: nothing but Error may come out, and
+// the two must agree. The input is one byte with the length of the text, the text, and the file.
 #include <beacon/error.h>
 
 #include <algorithm>
@@ -13,9 +13,9 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const size_t text_size = std::min<size_t>(data[0], size - 1);
-  const std::string text =
-      beacon::replace_invalid_utf8({reinterpret_cast<const char*>(data) + 1, text_size});
-  const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(data) + 1 + text_size, size - 1 - text_size);
+  const std::string text = beacon::replace_invalid_utf8({reinterpret_cast<const char*>(data) + 1, text_size});
+  const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(data) + 1 + text_size,
+                                        size - 1 - text_size);
   try {
     const auto model = beacon::parse_sentencepiece_model(file, "fuzz");
     const beacon::Tokenizer tokenizer(

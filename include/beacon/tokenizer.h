@@ -20,8 +20,8 @@ struct EncodeOptions {
   bool parse_special = false;  ///< special tokens written in the text become their ids; for trusted text only
 };
 
-/// A stretch of text with its origin. Special tokens are read only where they lie wholly in trusted stretches, so that
-/// the text of a user cannot forge the marks of a chat template.
+/// A stretch of text with its origin. Special tokens are read only where they lie wholly in trusted
+/// stretches, so that the text of a user cannot forge the marks of a chat template.
 struct TextPiece {
   std::string text;
   bool trusted = false;
@@ -31,8 +31,8 @@ struct TextPiece {
 ///
 /// Constant after load() and safe to share between threads.
 ///
-/// Invalid UTF-8 in a text is replaced by U+FFFD exactly as Python's bytes.decode("utf-8", errors="replace") does:
-/// one U+FFFD for each maximal part of an ill-formed sequence.
+/// Invalid UTF-8 in a text is replaced by U+FFFD exactly as Python's bytes.decode("utf-8", errors="replace")
+/// does: one U+FFFD for each maximal part of an ill-formed sequence.
 ///
 /// \code
 ///   auto tokenizer = beacon::Tokenizer::load("SmolLM2-135M-Instruct.Q4_1.gguf");
@@ -44,8 +44,9 @@ class BEACON_API Tokenizer {
   class Impl;
 
   /// Reads a Hugging Face folder (tokenizer.json, else tokenizer.model; tokenizer_config.json and
-  /// generation_config.json for special ids and the chat template), a tokenizer.json, a SentencePiece .model or a
-  /// .gguf file. Throws Error: kNotFound, kBadFile, or kUnsupported naming the element that is not known.
+  /// generation_config.json for special ids and the chat template), a tokenizer.json, a SentencePiece .model
+  /// or a .gguf file. Throws Error: kNotFound, kBadFile, or kUnsupported naming the element that is not
+  /// known.
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& path);
 
   explicit Tokenizer(std::unique_ptr<const Impl> impl);
@@ -59,8 +60,8 @@ class BEACON_API Tokenizer {
   /// Ids of the concatenated pieces; special tokens are read in trusted pieces only. Adds BOS only if asked.
   std::vector<int32_t> encode(std::span<const TextPiece> pieces, bool add_special = false) const;
 
-  /// Text of ids, valid UTF-8: bytes that form no character become U+FFFD. skip_special leaves special tokens out.
-  /// Throws kInvalidArgument for an id that is negative or not below vocab_size().
+  /// Text of ids, valid UTF-8: bytes that form no character become U+FFFD. skip_special leaves special tokens
+  /// out. Throws kInvalidArgument for an id that is negative or not below vocab_size().
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
 
   /// One more than the largest id.
@@ -90,8 +91,8 @@ class BEACON_API Tokenizer {
   std::unique_ptr<const Impl> impl_;
 };
 
-/// Decodes ids one at a time and never returns half a character. The pieces of push() and finish(), joined, equal
-/// Tokenizer::decode() of all ids. Belongs to one thread.
+/// Decodes ids one at a time and never returns half a character. The pieces of push() and finish(), joined,
+/// equal Tokenizer::decode() of all ids. Belongs to one thread.
 class BEACON_API StreamDecoder {
  public:
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special = false);

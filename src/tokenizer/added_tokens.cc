@@ -44,7 +44,8 @@ bool TrustedRanges::covers(size_t begin, size_t end) const {
   return after != ranges.begin() && std::prev(after)->second >= end;
 }
 
-AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)), token_of_node_{-1} {
+AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens)
+    : tokens_(std::move(tokens)), token_of_node_{-1} {
   std::erase_if(tokens_, [](const AddedToken& token) { return token.text.empty(); });
   for (size_t i = 0; i < tokens_.size(); ++i) {
     uint32_t node = 0;
@@ -79,7 +80,9 @@ bool AddedTokenMatcher::accepts(const AddedToken& token, std::string_view text, 
     const std::string_view before = text.substr(0, begin);
     return !before.empty() && is_unicode_word(read_valid_utf8(before, last_character(before)).code);
   };
-  const auto word_after = [&] { return end < text.size() && is_unicode_word(read_valid_utf8(text, end).code); };
+  const auto word_after = [&] {
+    return end < text.size() && is_unicode_word(read_valid_utf8(text, end).code);
+  };
   return !word_before() && !word_after();
 }
 

@@ -33,8 +33,8 @@ struct TextSection {
   int32_t id = -1;
 };
 
-// Finds the leftmost and, of these, the longest added token, again and again. Const after construction. The time is
-// that of one pass, times the length of the longest added token at worst.
+// Finds the leftmost and, of these, the longest added token, again and again. Const after construction. The
+// time is that of one pass, times the length of the longest added token at worst.
 class AddedTokenMatcher {
  public:
   AddedTokenMatcher() = default;

@@ -75,16 +75,18 @@ void add_end_token(Tokenizer::Impl& impl, int32_t id) {
 }
 
 void add_known_end_tokens(Tokenizer::Impl& impl) {
-  constexpr std::string_view kEnds[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"};
+  constexpr std::string_view kEnds[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>",
+                                        "<|endoftext|>"};
   for (const std::string_view text : kEnds) {
     const auto id = impl.vocabulary.find(text);
     if (id && impl.decode_table.entries[static_cast<size_t>(*id)].special) add_end_token(impl, *id);
   }
 }
 
-int32_t check_token_id(const Tokenizer::Impl& impl, int64_t id, std::string_view name, const std::string& what) {
-  require(id >= 0 && id < impl.vocabulary.size(), ErrorCode::kBadFile, "{}: expected {} of 0 to {}, found {}", what,
-          name, impl.vocabulary.size() - 1, id);
+int32_t check_token_id(const Tokenizer::Impl& impl, int64_t id, std::string_view name,
+                       const std::string& what) {
+  require(id >= 0 && id < impl.vocabulary.size(), ErrorCode::kBadFile, "{}: expected {} of 0 to {}, found {}",
+          what, name, impl.vocabulary.size() - 1, id);
   return static_cast<int32_t>(id);
 }
 

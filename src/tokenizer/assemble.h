@@ -10,7 +10,8 @@
 
 namespace beacon {
 
-// xxh3-128 over values of known kinds, each with its length, so that no two sequences collide by concatenation.
+// xxh3-128 over values of known kinds, each with its length, so that no two sequences collide by
+// concatenation.
 class FingerprintHash {
  public:
   FingerprintHash();
@@ -25,9 +26,9 @@ class FingerprintHash {
   void* state_;
 };
 
-// Sorts the added tokens, builds the two matchers, marks special tokens in the decode table, hashes the vocabulary,
-// `rules` (merges or scores, hashed by the reader) and the special tokens. Needs vocabulary, added, normalizer and
-// decode_table.
+// Sorts the added tokens, builds the two matchers, marks special tokens in the decode table, hashes the
+// vocabulary, `rules` (merges or scores, hashed by the reader) and the special tokens. Needs vocabulary,
+// added, normalizer and decode_table.
 void finish_tokenizer(Tokenizer::Impl& impl, std::string_view rules);
 
 // Hash of merges for finish_tokenizer().
@@ -39,6 +40,7 @@ void add_known_end_tokens(Tokenizer::Impl& impl);
 void add_end_token(Tokenizer::Impl& impl, int32_t id);
 
 // The id given, or an error when it is not in the vocabulary.
-int32_t check_token_id(const Tokenizer::Impl& impl, int64_t id, std::string_view name, const std::string& what);
+int32_t check_token_id(const Tokenizer::Impl& impl, int64_t id, std::string_view name,
+                       const std::string& what);
 
 }  // namespace beacon

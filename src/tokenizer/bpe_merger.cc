@@ -131,7 +131,8 @@ void BpeMerger::merge_long(std::vector<int32_t>& symbols, BpeScratch& scratch) c
     next[top.at] = next[gone];
     if (next[gone] != kNone) previous[next[gone]] = top.at;
     if (next[top.at] != kNone && candidate(top.at)) std::push_heap(heap.begin(), heap.end(), comes_later);
-    if (previous[top.at] != kNone && candidate(previous[top.at])) std::push_heap(heap.begin(), heap.end(), comes_later);
+    if (previous[top.at] != kNone && candidate(previous[top.at]))
+      std::push_heap(heap.begin(), heap.end(), comes_later);
   }
   std::erase(symbols, -1);
 }

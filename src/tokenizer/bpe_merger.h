@@ -1,6 +1,6 @@
 #pragma once
-// The merging of byte-pair encoding: of all neighbouring pairs that have a merge, the one of the lowest rank and, of
-// equals, the leftmost is replaced, until there is none.
+// The merging of byte-pair encoding: of all neighbouring pairs that have a merge, the one of the lowest rank
+// and, of equals, the leftmost is replaced, until there is none.
 #include <cstdint>
 #include <vector>
 

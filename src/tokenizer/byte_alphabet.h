@@ -7,7 +7,8 @@
 
 namespace beacon {
 
-// The character that stands for a byte: the byte itself where it is printable in Latin-1, else U+0100 upwards.
+// The character that stands for a byte: the byte itself where it is printable in Latin-1, else U+0100
+// upwards.
 char32_t byte_to_character(uint8_t byte);
 
 // The bytes that a token spells; nothing when it has a character outside the alphabet (an added token, say).

@@ -17,7 +17,8 @@ std::vector<BpeMerge> make_merges(const Vocabulary& vocabulary, const TokenPairs
   };
   for (size_t rank = 0; rank < pairs.size(); ++rank) {
     const auto& [left, right] = pairs[rank];
-    merges.push_back({id_of(left, rank), id_of(right, rank), static_cast<uint32_t>(rank), id_of(left + right, rank)});
+    merges.push_back(
+        {id_of(left, rank), id_of(right, rank), static_cast<uint32_t>(rank), id_of(left + right, rank)});
   }
   return merges;
 }

@@ -45,7 +45,8 @@ void CharBpe::add_neighbours(const Vocabulary& vocabulary, const std::vector<int
       const int32_t right = symbol_of(step.code);
       if (at > 0) {
         uint64_t slot = mix(pair_key(left, right)) & (slots - 1);
-        while (neighbours_[slot] != kEmpty && neighbours_[slot] != pair_key(left, right)) slot = (slot + 1) & (slots - 1);
+        while (neighbours_[slot] != kEmpty && neighbours_[slot] != pair_key(left, right))
+          slot = (slot + 1) & (slots - 1);
         neighbours_[slot] = pair_key(left, right);
       }
       left = right;
@@ -100,7 +101,8 @@ void CharBpe::encode(std::string_view word, EncodeScratch& scratch, std::vector<
   if (begin < word.size()) encode_cached(word.substr(begin));
 }
 
-void CharBpe::append_unknown(std::string_view character, bool& after_unknown, std::vector<int32_t>& out) const {
+void CharBpe::append_unknown(std::string_view character, bool& after_unknown,
+                             std::vector<int32_t>& out) const {
   if (options_.byte_ids) {
     for (const char c : character) out.push_back((*options_.byte_ids)[static_cast<unsigned char>(c)]);
     return;

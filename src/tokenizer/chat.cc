@@ -28,7 +28,8 @@ ChatBuilder build(std::string_view name, std::span<const ChatMessage> messages, 
     known.render(messages, add_generation_prompt, builder);
     return builder;
   }
-  fail(ErrorCode::kInvalidArgument, "expected a chat template of {}, found '{}'", joined_names(), name.substr(0, 60));
+  fail(ErrorCode::kInvalidArgument, "expected a chat template of {}, found '{}'", joined_names(),
+       name.substr(0, 60));
 }
 
 // The tokens that the model's template would be given as bos_token and eos_token.
@@ -40,7 +41,8 @@ struct Marks {
 Marks marks_of(const Tokenizer& tokenizer) {
   Marks marks;
   if (const auto id = tokenizer.bos_id()) marks.bos = tokenizer.token_text(*id);
-  if (!tokenizer.find("</s>") && !tokenizer.eos_ids().empty()) marks.eos = tokenizer.token_text(tokenizer.eos_ids()[0]);
+  if (!tokenizer.find("</s>") && !tokenizer.eos_ids().empty())
+    marks.eos = tokenizer.token_text(tokenizer.eos_ids()[0]);
   return marks;
 }
 
@@ -60,11 +62,13 @@ std::string recognise_chat_template(std::string_view jinja) {
 }
 
 std::vector<TextPiece> render_chat_pieces(std::string_view name, std::span<const ChatMessage> messages,
-                                          bool add_generation_prompt, std::string_view bos, std::string_view eos) {
+                                          bool add_generation_prompt, std::string_view bos,
+                                          std::string_view eos) {
   return build(name, messages, add_generation_prompt, bos, eos).take();
 }
 
-std::string render_chat(std::string_view name, std::span<const ChatMessage> messages, bool add_generation_prompt) {
+std::string render_chat(std::string_view name, std::span<const ChatMessage> messages,
+                        bool add_generation_prompt) {
   std::string text;
   for (const TextPiece& piece : render_chat_pieces(name, messages, add_generation_prompt)) text += piece.text;
   return text;
@@ -77,12 +81,13 @@ std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, std::string_view na
 }
 
 std::vector<int32_t> encode_chat_turn(const Tokenizer& tokenizer, std::string_view name,
-                                      std::span<const ChatMessage> messages, size_t first, bool add_generation_prompt) {
-  require(first <= messages.size(), ErrorCode::kInvalidArgument, "expected a first message of 0 to {}, found {}",
-          messages.size(), first);
+                                      std::span<const ChatMessage> messages, size_t first,
+                                      bool add_generation_prompt) {
+  require(first <= messages.size(), ErrorCode::kInvalidArgument,
+          "expected a first message of 0 to {}, found {}", messages.size(), first);
   if (first == 0) return encode_chat(tokenizer, name, messages, add_generation_prompt);
-  // What follows must not be encoded alone: some tokenizers put a space before whatever comes first. A word stands in
-  // for what was said, so that the border does not depend on it.
+  // What follows must not be encoded alone: some tokenizers put a space before whatever comes first. A word
+  // stands in for what was said, so that the border does not depend on it.
   std::vector<ChatMessage> turns(messages.begin(), messages.end());
   turns[first - 1].content = std::string("x");
   const Marks marks = marks_of(tokenizer);

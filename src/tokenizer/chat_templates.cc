@@ -28,22 +28,35 @@ namespace {
 
 using Messages = std::span<const ChatMessage>;
 
-constexpr std::string_view kSmolSystem = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
+constexpr std::string_view kSmolSystem =
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
 constexpr std::string_view kQwen2System = "You are a helpful assistant.";
-constexpr std::string_view kQwen25System = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.";
+constexpr std::string_view kQwen25System =
+    "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.";
 
-void render_chatml(Messages messages, bool add_generation_prompt, std::string_view default_system, ChatBuilder& out) {
+void render_chatml(Messages messages, bool add_generation_prompt, std::string_view default_system,
+                   ChatBuilder& out) {
   if (!default_system.empty() && messages[0].role != "system")
     out.write("<|im_start|>system\n").write(default_system).write("<|im_end|>\n");
   for (size_t i = 0; i < messages.size(); ++i)
-    out.write("<|im_start|>").write(messages[i].role).write("\n").content(messages[i].content, i).write("<|im_end|>\n");
+    out.write("<|im_start|>")
+        .write(messages[i].role)
+        .write("\n")
+        .content(messages[i].content, i)
+        .write("<|im_end|>\n");
   if (add_generation_prompt) out.write("<|im_start|>assistant\n");
 }
 
 void chatml(Messages messages, bool prompt, ChatBuilder& out) { render_chatml(messages, prompt, {}, out); }
-void smollm2(Messages messages, bool prompt, ChatBuilder& out) { render_chatml(messages, prompt, kSmolSystem, out); }
-void qwen2(Messages messages, bool prompt, ChatBuilder& out) { render_chatml(messages, prompt, kQwen2System, out); }
-void qwen25(Messages messages, bool prompt, ChatBuilder& out) { render_chatml(messages, prompt, kQwen25System, out); }
+void smollm2(Messages messages, bool prompt, ChatBuilder& out) {
+  render_chatml(messages, prompt, kSmolSystem, out);
+}
+void qwen2(Messages messages, bool prompt, ChatBuilder& out) {
+  render_chatml(messages, prompt, kQwen2System, out);
+}
+void qwen25(Messages messages, bool prompt, ChatBuilder& out) {
+  render_chatml(messages, prompt, kQwen25System, out);
+}
 
 void header(std::string_view role, ChatBuilder& out) {
   out.write("<|start_header_id|>").write(role).write("<|end_header_id|>\n\n");
@@ -81,7 +94,8 @@ bool check_turns(Messages messages, std::string_view name) {
   for (size_t i = has_system; i < messages.size(); ++i) {
     const std::string_view wanted = (i - has_system) % 2 == 0 ? "user" : "assistant";
     require(messages[i].role == wanted, ErrorCode::kInvalidArgument,
-            "the chat template {} expects user and assistant in turns, and a system message only at the start: message "
+            "the chat template {} expects user and assistant in turns, and a system message only at the "
+            "start: message "
             "{} should be of '{}', found '{}'",
             name, i, wanted, messages[i].role);
   }
@@ -98,8 +112,8 @@ void llama2(Messages messages, bool, ChatBuilder& out) {
     }
     out.bos("<s>").write("[INST] ");
     if (i == 1 && has_system) {
-      // The template strips the whole of this, so a user's text loses the white space at its end only; an empty one
-      // takes the line ends before it along.
+      // The template strips the whole of this, so a user's text loses the white space at its end only; an
+      // empty one takes the line ends before it along.
       const std::string guarded = "." + text;
       const std::string_view kept = strip_python(guarded).substr(1);
       out.write("<<SYS>>\n").content(messages[0].content, 0);
@@ -122,15 +136,20 @@ struct MistralDialect {
   bool strip_assistant;
 };
 
-constexpr MistralDialect kMistral = {"mistral", " [INST] ", " [/INST]", " ", "", MistralDialect::System::kFirstUser, false};
-constexpr MistralDialect kMistral01 = {"mistral-v0.1", "[INST] ", " [/INST]", "", " ", MistralDialect::System::kRefused, false};
-constexpr MistralDialect kMistral02 = {"mistral-v0.2", "[INST] ", " [/INST]", "", "", MistralDialect::System::kRefused, false};
-constexpr MistralDialect kMistral03 = {"mistral-v0.3", "[INST] ", "[/INST]", " ", "", MistralDialect::System::kLastMessage, true};
+constexpr MistralDialect kMistral = {
+    "mistral", " [INST] ", " [/INST]", " ", "", MistralDialect::System::kFirstUser, false};
+constexpr MistralDialect kMistral01 = {
+    "mistral-v0.1", "[INST] ", " [/INST]", "", " ", MistralDialect::System::kRefused, false};
+constexpr MistralDialect kMistral02 = {
+    "mistral-v0.2", "[INST] ", " [/INST]", "", "", MistralDialect::System::kRefused, false};
+constexpr MistralDialect kMistral03 = {
+    "mistral-v0.3", "[INST] ", "[/INST]", " ", "", MistralDialect::System::kLastMessage, true};
 
 void render_mistral(Messages messages, const MistralDialect& dialect, ChatBuilder& out) {
   const bool has_system = check_turns(messages, dialect.name);
   require(!has_system || dialect.system != MistralDialect::System::kRefused, ErrorCode::kInvalidArgument,
-          "the chat template {} has no system messages; put the text into the first user message", dialect.name);
+          "the chat template {} has no system messages; put the text into the first user message",
+          dialect.name);
   out.bos("<s>");
   for (size_t i = has_system; i < messages.size(); ++i) {
     const std::string& text = messages[i].content;
@@ -139,7 +158,8 @@ void render_mistral(Messages messages, const MistralDialect& dialect, ChatBuilde
       out.eos("</s>").write(dialect.after_eos);
       continue;
     }
-    const size_t with_system = dialect.system == MistralDialect::System::kLastMessage ? messages.size() - 1 : 1;
+    const size_t with_system =
+        dialect.system == MistralDialect::System::kLastMessage ? messages.size() - 1 : 1;
     out.write(dialect.before_user);
     if (has_system && i == with_system) out.content(messages[0].content, 0).write("\n\n");
     out.content(text, i).write(dialect.after_user);
@@ -152,10 +172,12 @@ void mistral02(Messages messages, bool, ChatBuilder& out) { render_mistral(messa
 void mistral03(Messages messages, bool, ChatBuilder& out) { render_mistral(messages, kMistral03, out); }
 
 constexpr ChatTemplate kTemplates[] = {
-    {"chatml", chatml},          {"smollm2", smollm2},        {"llama-2", llama2},
-    {"llama-3", llama3},         {"llama-3.1", llama31},      {"mistral", mistral},
-    {"mistral-v0.1", mistral01}, {"mistral-v0.2", mistral02}, {"mistral-v0.3", mistral03},
-    {"qwen2", qwen2},            {"qwen2.5", qwen25},
+    {"chatml", chatml},          {"smollm2", smollm2},
+    {"llama-2", llama2},         {"llama-3", llama3},
+    {"llama-3.1", llama31},      {"mistral", mistral},
+    {"mistral-v0.1", mistral01}, {"mistral-v0.2", mistral02},
+    {"mistral-v0.3", mistral03}, {"qwen2", qwen2},
+    {"qwen2.5", qwen25},
 };
 
 // Without white space, with one kind of quotes and one way to name a member.
@@ -170,14 +192,17 @@ std::string squeeze(std::string_view jinja) {
     }
     out.push_back(c == '"' ? '\'' : c);
   }
-  for (const auto& [from, to] : {std::pair<std::string_view, std::string_view>{"message.role", "message['role']"},
-                                 {"message.content", "message['content']"}})
-    for (size_t at = out.find(from); at != std::string::npos; at = out.find(from, at)) out.replace(at, from.size(), to);
+  for (const auto& [from, to] :
+       {std::pair<std::string_view, std::string_view>{"message.role", "message['role']"},
+        {"message.content", "message['content']"}})
+    for (size_t at = out.find(from); at != std::string::npos; at = out.find(from, at))
+      out.replace(at, from.size(), to);
   return out;
 }
 
 std::optional<std::string_view> match_chatml(std::string_view text) {
-  if (text.find("'<|im_start|>'+message['role']+''+message['content']+'<|im_end|>'") == std::string_view::npos)
+  if (text.find("'<|im_start|>'+message['role']+''+message['content']+'<|im_end|>'") ==
+      std::string_view::npos)
     return std::nullopt;
   // Rules about a model's thoughts change earlier turns.
   if (text.find("think") != std::string_view::npos) return std::nullopt;
@@ -204,7 +229,8 @@ std::optional<std::string_view> match_inst(std::string_view jinja, std::string_v
   const auto has = [&](std::string_view part) { return jinja.find(part) != std::string_view::npos; };
   if (has("[SYSTEM_PROMPT]")) return std::nullopt;
   if (has("\" [INST] \"") || has("' [INST] '")) return "mistral";
-  if (has("\"[/INST]\"") || has("'[/INST]'")) return has("| trim") || has("|trim") ? std::optional("mistral-v0.3") : std::nullopt;
+  if (has("\"[/INST]\"") || has("'[/INST]'"))
+    return has("| trim") || has("|trim") ? std::optional("mistral-v0.3") : std::nullopt;
   if (!has("[INST] ") || !has(" [/INST]")) return std::nullopt;
   return text.find("eos_token+''") != std::string_view::npos ? "mistral-v0.1" : "mistral-v0.2";
 }

@@ -20,15 +20,15 @@ struct DecodeTable {
     bool special = false;
   };
   std::vector<Entry> entries;
-  bool raw_bytes = false;         // texts are bytes that may begin or end within a character (byte-level)
-  std::string separator;          // between tokens
-  char strip = ' ';               // this character is dropped at the start of the text,
-  size_t strip_count = 0;         // at most so many times
+  bool raw_bytes = false;           // texts are bytes that may begin or end within a character (byte-level)
+  std::string separator;            // between tokens
+  char strip = ' ';                 // this character is dropped at the start of the text,
+  size_t strip_count = 0;           // at most so many times
   bool first_drops_spaces = false;  // the first token loses all its spaces (Metaspace)
 };
 
-// Running state of a decoding. Ill-formed bytes become U+FFFD: for byte-level vocabularies one for each maximal part,
-// as in Hugging Face's tokenizers; for byte tokens one for each byte, as in SentencePiece.
+// Running state of a decoding. Ill-formed bytes become U+FFFD: for byte-level vocabularies one for each
+// maximal part, as in Hugging Face's tokenizers; for byte tokens one for each byte, as in SentencePiece.
 class DecodeState {
  public:
   explicit DecodeState(const DecodeTable& table) : table_(&table), strip_left_(table.strip_count) {}

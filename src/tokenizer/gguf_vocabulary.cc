@@ -43,7 +43,8 @@ PreRules rules_of(std::string_view name, const std::string& what) {
     rules.pre_tokenizer.add_byte_level(false, false);
   } else {
     fail(ErrorCode::kUnsupported,
-         "{}: expected tokenizer.ggml.pre to be gpt-2, smollm, llama-bpe or qwen2, found '{}'; use the model's "
+         "{}: expected tokenizer.ggml.pre to be gpt-2, smollm, llama-bpe or qwen2, found '{}'; use the "
+         "model's "
          "tokenizer.json instead",
          what, name.empty() ? std::string_view("nothing") : name.substr(0, 60));
   }
@@ -62,8 +63,8 @@ PieceType type_of(const GgufVocabulary& vocabulary, size_t id, const std::string
   }
   const int64_t type = vocabulary.types[id];
   // 0 is "undefined", which writers of padded vocabularies use.
-  require(type >= 0 && type <= 6, ErrorCode::kBadFile, "{}: expected token types of 0 to 6, found {} for token {}", what,
-          type, id);
+  require(type >= 0 && type <= 6, ErrorCode::kBadFile,
+          "{}: expected token types of 0 to 6, found {} for token {}", what, type, id);
   return type == 0 ? PieceType::kUnused : static_cast<PieceType>(type);
 }
 
@@ -114,20 +115,25 @@ std::unique_ptr<Tokenizer::Impl> build_byte_level(const GgufVocabulary& vocabula
   return impl;
 }
 
-std::unique_ptr<Tokenizer::Impl> build_sentencepiece(const GgufVocabulary& vocabulary, const std::string& what) {
+std::unique_ptr<Tokenizer::Impl> build_sentencepiece(const GgufVocabulary& vocabulary,
+                                                     const std::string& what) {
   require(vocabulary.scores.size() == vocabulary.tokens.size(), ErrorCode::kBadFile,
-          "{}: expected {} scores, one per token, found {}", what, vocabulary.tokens.size(), vocabulary.scores.size());
+          "{}: expected {} scores, one per token, found {}", what, vocabulary.tokens.size(),
+          vocabulary.scores.size());
   SentencePieceModel model;
   model.kind = SentencePieceModel::Kind::kBpe;
   model.add_dummy_prefix = vocabulary.add_space_prefix;
   model.remove_extra_whitespaces = vocabulary.remove_extra_whitespaces;
   std::vector<AddedToken> added;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    SentencePiece piece{std::string(vocabulary.tokens[id]), vocabulary.scores[id], type_of(vocabulary, id, what)};
+    SentencePiece piece{std::string(vocabulary.tokens[id]), vocabulary.scores[id],
+                        type_of(vocabulary, id, what)};
     if (piece.type == PieceType::kByte) model.byte_fallback = true;
     if (piece.type == PieceType::kUserDefined) added.push_back(added_token(piece.text, id, false));
-    // Added words are cut out before SentencePiece sees the text, padding never appears: to it both are reserved.
-    if (piece.type == PieceType::kUserDefined || piece.type == PieceType::kUnused) piece.type = PieceType::kControl;
+    // Added words are cut out before SentencePiece sees the text, padding never appears: to it both are
+    // reserved.
+    if (piece.type == PieceType::kUserDefined || piece.type == PieceType::kUnused)
+      piece.type = PieceType::kControl;
     model.pieces.push_back(std::move(piece));
   }
   if (model.unk_id() < 0 && vocabulary.unk && *vocabulary.unk >= 0 &&
@@ -149,7 +155,8 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& file) {
   GgufVocabulary out;
   const std::string& what = file.what();
   out.model = file.get_string("tokenizer.ggml.model").value_or("");
-  require(!out.model.empty(), ErrorCode::kBadFile, "{}: expected a tokenizer (tokenizer.ggml.model), found none", what);
+  require(!out.model.empty(), ErrorCode::kBadFile,
+          "{}: expected a tokenizer (tokenizer.ggml.model), found none", what);
   out.pre = file.get_string("tokenizer.ggml.pre").value_or("");
   out.tokens = file.get_strings("tokenizer.ggml.tokens").value_or(std::vector<std::string_view>());
   out.scores = file.get_floats("tokenizer.ggml.scores").value_or(std::vector<float>());
@@ -157,7 +164,8 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& file) {
   out.merges = file.get_strings("tokenizer.ggml.merges").value_or(std::vector<std::string_view>());
   out.bos = file.get_int("tokenizer.ggml.bos_token_id");
   out.unk = file.get_int("tokenizer.ggml.unknown_token_id");
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+  for (const char* key :
+       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
     if (const auto id = file.get_int(key)) out.ends.push_back(*id);
   out.add_bos = file.get_bool("tokenizer.ggml.add_bos_token");
   out.add_eos = file.get_bool("tokenizer.ggml.add_eos_token");
@@ -169,13 +177,14 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& file) {
 
 std::unique_ptr<Tokenizer::Impl> tokenizer_from_gguf_vocabulary(const GgufVocabulary& vocabulary,
                                                                 const std::string& what) {
-  require(!vocabulary.tokens.empty(), ErrorCode::kBadFile, "{}: expected tokenizer.ggml.tokens, found none", what);
-  require(vocabulary.types.empty() || vocabulary.types.size() == vocabulary.tokens.size(), ErrorCode::kBadFile,
-          "{}: expected {} token types, one per token, found {}", what, vocabulary.tokens.size(),
-          vocabulary.types.size());
+  require(!vocabulary.tokens.empty(), ErrorCode::kBadFile, "{}: expected tokenizer.ggml.tokens, found none",
+          what);
+  require(vocabulary.types.empty() || vocabulary.types.size() == vocabulary.tokens.size(),
+          ErrorCode::kBadFile, "{}: expected {} token types, one per token, found {}", what,
+          vocabulary.tokens.size(), vocabulary.types.size());
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id)
-    require(is_valid_utf8(vocabulary.tokens[id]), ErrorCode::kBadFile, "{}: expected tokens in UTF-8, found other bytes in token {}",
-            what, id);
+    require(is_valid_utf8(vocabulary.tokens[id]), ErrorCode::kBadFile,
+            "{}: expected tokens in UTF-8, found other bytes in token {}", what, id);
   std::unique_ptr<Tokenizer::Impl> impl;
   if (vocabulary.model == "gpt2")
     impl = build_byte_level(vocabulary, what);
@@ -185,7 +194,8 @@ std::unique_ptr<Tokenizer::Impl> tokenizer_from_gguf_vocabulary(const GgufVocabu
     fail(ErrorCode::kUnsupported, "{}: expected tokenizer.ggml.model to be gpt2 or llama, found '{}'", what,
          vocabulary.model.substr(0, 60));
   if (vocabulary.bos) impl->bos = check_token_id(*impl, *vocabulary.bos, "a bos_token_id", what);
-  for (const int64_t id : vocabulary.ends) add_end_token(*impl, check_token_id(*impl, id, "an eos_token_id", what));
+  for (const int64_t id : vocabulary.ends)
+    add_end_token(*impl, check_token_id(*impl, id, "an eos_token_id", what));
   if (vocabulary.add_eos.value_or(false) && !vocabulary.ends.empty())
     impl->suffix = {check_token_id(*impl, vocabulary.ends[0], "an eos_token_id", what)};
   add_known_end_tokens(*impl);
@@ -194,7 +204,8 @@ std::unique_ptr<Tokenizer::Impl> tokenizer_from_gguf_vocabulary(const GgufVocabu
 }
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const GgufFile& file) {
-  return std::make_shared<const Tokenizer>(tokenizer_from_gguf_vocabulary(read_gguf_vocabulary(file), file.what()));
+  return std::make_shared<const Tokenizer>(
+      tokenizer_from_gguf_vocabulary(read_gguf_vocabulary(file), file.what()));
 }
 
 }  // namespace beacon

@@ -18,7 +18,7 @@ namespace beacon {
 class Tokenizer::Impl {
  public:
   Vocabulary vocabulary;
-  std::vector<AddedToken> added;  // all of them, by rising id
+  std::vector<AddedToken> added;         // all of them, by rising id
   AddedTokenMatcher raw_matcher;         // looked for in the text as it comes
   AddedTokenMatcher normalized_matcher;  // looked for in the normalized text
   Normalizer normalizer;
@@ -35,8 +35,8 @@ class Tokenizer::Impl {
   std::vector<int32_t> encode(std::string_view text, const TrustedRanges& trusted) const;
 
  private:
-  void encode_section(std::string_view section, bool first, const TrustedRanges& trusted, EncodeScratch& scratch,
-                      std::vector<int32_t>& out) const;
+  void encode_section(std::string_view section, bool first, const TrustedRanges& trusted,
+                      EncodeScratch& scratch, std::vector<int32_t>& out) const;
 };
 
 }  // namespace beacon

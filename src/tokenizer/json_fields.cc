@@ -5,7 +5,8 @@
 namespace beacon {
 
 JsonFields::JsonFields(const Json& object, std::string where) : object_(&object), where_(std::move(where)) {
-  require(object.is_object(), ErrorCode::kBadFile, "{}: expected a JSON object, found {}", where_, object.type_name());
+  require(object.is_object(), ErrorCode::kBadFile, "{}: expected a JSON object, found {}", where_,
+          object.type_name());
 }
 
 void JsonFields::refuse(std::string_view expected, std::string_view key) const {
@@ -76,7 +77,8 @@ Json parse_json(std::string_view text, const std::string& what) {
       if (static_cast<unsigned char>(c) < ' ') c = ' ';
     fail(ErrorCode::kBadFile, "{}: expected JSON, found: {}", what, reason.substr(0, 160));
   }
-  require(json.is_object(), ErrorCode::kBadFile, "{}: expected a JSON object, found {}", what, json.type_name());
+  require(json.is_object(), ErrorCode::kBadFile, "{}: expected a JSON object, found {}", what,
+          json.type_name());
   return json;
 }
 

@@ -59,10 +59,11 @@ std::vector<AddedToken> added_of_config(const JsonFields& config, size_t piece_c
   for (const auto& [key, value] : list.json().items()) {
     const JsonFields fields(value, list.where());
     int64_t id = -1;
-    if (!key.empty() && key.size() < 10 && std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; }))
+    if (!key.empty() && key.size() < 10 &&
+        std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; }))
       id = std::stoll(key);
-    require(id >= 0 && id < limit, ErrorCode::kBadFile, "{}: expected ids of 0 to {}, found '{}'", list.where(),
-            limit - 1, key.substr(0, 40));
+    require(id >= 0 && id < limit, ErrorCode::kBadFile, "{}: expected ids of 0 to {}, found '{}'",
+            list.where(), limit - 1, key.substr(0, 40));
     AddedToken token;
     token.text = fields.string("content");
     token.id = static_cast<int32_t>(id);
@@ -105,7 +106,8 @@ void apply_neighbours(const fs::path& folder, Tokenizer::Impl& impl) {
   };
   apply("tokenizer_config.json",
         [&](std::string_view text, const std::string& what) { apply_tokenizer_config(text, what, impl); });
-  apply("chat_template.jinja", [&](std::string_view text, const std::string&) { impl.chat_template = std::string(text); });
+  apply("chat_template.jinja",
+        [&](std::string_view text, const std::string&) { impl.chat_template = std::string(text); });
   apply("generation_config.json",
         [&](std::string_view text, const std::string& what) { apply_generation_config(text, what, impl); });
 }
@@ -135,7 +137,8 @@ std::unique_ptr<Tokenizer::Impl> read_file(const fs::path& path) {
   const bool is_json = begin != std::string_view::npos && text[begin] == '{';
   const fs::path folder = path.parent_path();
   impl = is_json ? read_json_file(path) : read_model_file(path, folder / "tokenizer_config.json");
-  if (path.filename() == "tokenizer.json" || path.filename() == "tokenizer.model") apply_neighbours(folder, *impl);
+  if (path.filename() == "tokenizer.json" || path.filename() == "tokenizer.model")
+    apply_neighbours(folder, *impl);
   return impl;
 }
 
@@ -175,7 +178,8 @@ void apply_generation_config(std::string_view text, const std::string& what, Tok
   std::vector<int64_t> ids;
   if (ends->is_array()) {
     for (const Json& id : *ends) {
-      require(id.is_number_integer(), ErrorCode::kBadFile, "{}: expected integers under 'eos_token_id'", what);
+      require(id.is_number_integer(), ErrorCode::kBadFile, "{}: expected integers under 'eos_token_id'",
+              what);
       ids.push_back(id.get<int64_t>());
     }
   } else {
@@ -185,8 +189,8 @@ void apply_generation_config(std::string_view text, const std::string& what, Tok
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::filesystem::path& path) {
-  require(fs::exists(path), ErrorCode::kNotFound, "{}: expected a model folder or a tokenizer file, found nothing",
-          path.string());
+  require(fs::exists(path), ErrorCode::kNotFound,
+          "{}: expected a model folder or a tokenizer file, found nothing", path.string());
   return std::make_shared<const Tokenizer>(fs::is_directory(path) ? read_folder(path) : read_file(path));
 }
 

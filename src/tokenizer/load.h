@@ -23,8 +23,8 @@ struct GgufVocabulary {
   std::string model;  // "gpt2" or "llama"
   std::string pre;    // rules of a gpt2 vocabulary
   std::vector<std::string_view> tokens;
-  std::vector<float> scores;    // llama
-  std::vector<int64_t> types;   // PieceType by number; empty: none given
+  std::vector<float> scores;             // llama
+  std::vector<int64_t> types;            // PieceType by number; empty: none given
   std::vector<std::string_view> merges;  // gpt2
   std::optional<int64_t> bos;
   std::optional<int64_t> unk;
@@ -42,9 +42,12 @@ std::unique_ptr<Tokenizer::Impl> tokenizer_from_gguf_vocabulary(const GgufVocabu
 // The two in one. The tokenizer keeps nothing of the file.
 std::shared_ptr<const Tokenizer> load_tokenizer(const GgufFile& file);
 
-// A .model file. With the dummy prefix at the first section only, as configurations with "legacy": false ask for.
-std::unique_ptr<Tokenizer::Impl> tokenizer_from_sentencepiece(const SentencePieceModel& model, DummyPrefix prefix,
-                                                              std::vector<AddedToken> added, const std::string& what);
+// A .model file. With the dummy prefix at the first section only, as configurations with "legacy": false ask
+// for.
+std::unique_ptr<Tokenizer::Impl> tokenizer_from_sentencepiece(const SentencePieceModel& model,
+                                                              DummyPrefix prefix,
+                                                              std::vector<AddedToken> added,
+                                                              const std::string& what);
 
 // Texts of tokenizer_config.json, generation_config.json and the like.
 void apply_tokenizer_config(std::string_view text, const std::string& what, Tokenizer::Impl& impl);

@@ -5,14 +5,16 @@
 namespace beacon {
 namespace {
 
-// A replacement that is longer than what it replaces multiplies the text; a file must not make it a thousandfold.
+// A replacement that is longer than what it replaces multiplies the text; a file must not make it a
+// thousandfold.
 constexpr size_t kMaxReplacementBytes = 64;
 constexpr size_t kMaxSteps = 16;
 constexpr size_t kMaxNormalizedBytes = size_t{1} << 31;
 
 void check_size(size_t bytes) {
   require(bytes < kMaxNormalizedBytes, ErrorCode::kCapacity,
-          "the normalizer made more than {} bytes of the text; give it in smaller pieces", kMaxNormalizedBytes);
+          "the normalizer made more than {} bytes of the text; give it in smaller pieces",
+          kMaxNormalizedBytes);
 }
 
 std::string replace_all(std::string_view text, std::string_view what, std::string_view with) {
@@ -54,10 +56,10 @@ std::string replace_all(std::string_view text, const Regex& what, std::string_vi
 
 void Normalizer::check_growth(std::string_view with) const {
   require(with.size() <= kMaxReplacementBytes, ErrorCode::kUnsupported,
-          "expected a normalizer whose replacements have at most {} bytes, found one of {}", kMaxReplacementBytes,
-          with.size());
-  require(steps_.size() < kMaxSteps, ErrorCode::kUnsupported, "expected at most {} normalizer steps, found more",
-          kMaxSteps);
+          "expected a normalizer whose replacements have at most {} bytes, found one of {}",
+          kMaxReplacementBytes, with.size());
+  require(steps_.size() < kMaxSteps, ErrorCode::kUnsupported,
+          "expected at most {} normalizer steps, found more", kMaxSteps);
 }
 
 void Normalizer::add_form(NormalForm form) {
@@ -72,7 +74,8 @@ void Normalizer::add_prepend(std::string text) {
 
 void Normalizer::add_replace(std::string what, std::string with) {
   check_growth(with);
-  require(!what.empty(), ErrorCode::kBadFile, "expected a Replace normalizer with a pattern, found an empty one");
+  require(!what.empty(), ErrorCode::kBadFile,
+          "expected a Replace normalizer with a pattern, found an empty one");
   steps_.push_back({std::nullopt, std::nullopt, std::move(what), std::move(with)});
 }
 

@@ -24,13 +24,21 @@ class PieceJoiner {
 
   void add(const Piece& piece) {
     switch (behavior_) {
-      case SplitBehavior::kIsolated: flush(piece.begin, piece.end); break;
+      case SplitBehavior::kIsolated:
+        flush(piece.begin, piece.end);
+        break;
       case SplitBehavior::kRemoved:
         if (!piece.match) flush(piece.begin, piece.end);
         break;
-      case SplitBehavior::kMergedWithPrevious: extend_if(piece.match && !previous_match_, piece); break;
-      case SplitBehavior::kMergedWithNext: extend_if(previous_match_ && !piece.match, piece); break;
-      case SplitBehavior::kContiguous: extend_if(piece.match == previous_match_, piece); break;
+      case SplitBehavior::kMergedWithPrevious:
+        extend_if(piece.match && !previous_match_, piece);
+        break;
+      case SplitBehavior::kMergedWithNext:
+        extend_if(previous_match_ && !piece.match, piece);
+        break;
+      case SplitBehavior::kContiguous:
+        extend_if(piece.match == previous_match_, piece);
+        break;
     }
     previous_match_ = piece.match;
   }
@@ -67,8 +75,8 @@ class PieceJoiner {
 void PreTokenizer::push(Stage stage) {
   require(!byte_level_, ErrorCode::kUnsupported,
           "expected ByteLevel to be the last of the pre-tokenizers, found another one after it");
-  require(stages_.size() < kMaxStages, ErrorCode::kUnsupported, "expected at most {} pre-tokenizers, found more",
-          kMaxStages);
+  require(stages_.size() < kMaxStages, ErrorCode::kUnsupported,
+          "expected at most {} pre-tokenizers, found more", kMaxStages);
   stages_.push_back(std::move(stage));
 }
 
@@ -101,7 +109,8 @@ void PreTokenizer::add_metaspace(std::string mark, PrependScheme scheme, bool sp
 
 void PreTokenizer::run(std::string_view text, bool first, RegexScratch& scratch, Words& words) const {
   require(text.size() < kMaxTextBytes, ErrorCode::kCapacity,
-          "expected a text of less than {} bytes, found {}; give it in smaller pieces", kMaxTextBytes, text.size());
+          "expected a text of less than {} bytes, found {}; give it in smaller pieces", kMaxTextBytes,
+          text.size());
   words.view = text;
   words.spans.clear();
   if (!text.empty()) words.spans.push_back({0, static_cast<uint32_t>(text.size())});
@@ -168,7 +177,8 @@ void PreTokenizer::apply_prefix(const Prefix& prefix, bool first, Words& words) 
       out.append(word);
     }
     require(out.size() < kMaxTextBytes, ErrorCode::kCapacity,
-            "the pre-tokenizer made more than {} bytes of the text; give it in smaller pieces", kMaxTextBytes);
+            "the pre-tokenizer made more than {} bytes of the text; give it in smaller pieces",
+            kMaxTextBytes);
     spans.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(out.size())});
   }
   words.owned = std::move(out);

@@ -29,7 +29,8 @@ class PreTokenizer {
   void add_split(Regex pattern, SplitBehavior behavior, bool invert);
   void add_split(std::string literal, SplitBehavior behavior, bool invert);
   void add_digits(bool individual);
-  // GPT-2's words. The mapping of bytes to characters is left to the vocabulary, so this stage must be the last.
+  // GPT-2's words. The mapping of bytes to characters is left to the vocabulary, so this stage must be the
+  // last.
   void add_byte_level(bool use_regex, bool add_prefix_space);
   void add_metaspace(std::string mark, PrependScheme scheme, bool split);
 

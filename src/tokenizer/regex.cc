@@ -26,8 +26,9 @@ constexpr Property kGrownProperties[] = {
     {"\\p{L}", kNewLetters}, {"\\p{N}", kNewNumbers}, {"\\p{M}", kNewMarks}};
 
 [[noreturn]] void refuse(std::string_view pattern, std::string_view construct) {
-  fail(ErrorCode::kUnsupported, "the pre-tokenizer's regular expression '{}' uses {}, which we do not support",
-       pattern.substr(0, 80), construct);
+  fail(ErrorCode::kUnsupported,
+       "the pre-tokenizer's regular expression '{}' uses {}, which we do not support", pattern.substr(0, 80),
+       construct);
 }
 
 // The escape at pattern[at] (which is the backslash), translated; moves `at` past it.
@@ -46,8 +47,8 @@ void translate_escape(std::string_view pattern, size_t& at, bool in_class, std::
     put_class(std::string(kSpaceClass), c == 'S');
   } else if (c == 'w' || (c == 'W' && !in_class)) {
     put_class(std::string(kWordClass), c == 'W');
-  } else if (c == 'W' || c == 'h' || c == 'H' || c == 'X' || c == 'R' || c == 'K' || c == 'G' || c == 'y' || c == 'Y' ||
-             c == 'C' || c == 'Q' || c == 'E' || c == 'k' || c == 'g' || c == 'O') {
+  } else if (c == 'W' || c == 'h' || c == 'H' || c == 'X' || c == 'R' || c == 'K' || c == 'G' || c == 'y' ||
+             c == 'Y' || c == 'C' || c == 'Q' || c == 'E' || c == 'k' || c == 'g' || c == 'O') {
     refuse(pattern, fmt::format("\\{}", c));
   } else {
     for (const Property& property : kGrownProperties) {
@@ -60,8 +61,8 @@ void translate_escape(std::string_view pattern, size_t& at, bool in_class, std::
     size_t end = at + 2;
     if ((c == 'p' || c == 'P' || c == 'x') && end < pattern.size() && pattern[end] == '{') {
       end = pattern.find('}', end);
-      require(end != std::string_view::npos, ErrorCode::kBadFile, "a regular expression has a brace without end: '{}'",
-              pattern.substr(0, 80));
+      require(end != std::string_view::npos, ErrorCode::kBadFile,
+              "a regular expression has a brace without end: '{}'", pattern.substr(0, 80));
       ++end;
     }
     out.append(pattern.substr(at, end - at));
@@ -90,10 +91,11 @@ std::string oniguruma_to_pcre2(std::string_view pattern) {
     } else if (c == '[') {
       in_class = true;
       // A bracket that comes first belongs to the class in PCRE2 and is an error or a warning elsewhere.
-      if (rest.starts_with("[]") || rest.starts_with("[^]")) refuse(pattern, "an unescaped ] at the start of a class");
+      if (rest.starts_with("[]") || rest.starts_with("[^]"))
+        refuse(pattern, "an unescaped ] at the start of a class");
     } else if (rest.starts_with("(?") && rest.size() > 2) {
-      const bool known = rest[2] == ':' || rest[2] == '=' || rest[2] == '!' || rest[2] == '>' || rest.starts_with("(?i:") ||
-                         rest.starts_with("(?<=") || rest.starts_with("(?<!");
+      const bool known = rest[2] == ':' || rest[2] == '=' || rest[2] == '!' || rest[2] == '>' ||
+                         rest.starts_with("(?i:") || rest.starts_with("(?<=") || rest.starts_with("(?<!");
       if (!known) refuse(pattern, "a group of the kind " + std::string(rest.substr(0, 4)));
     } else if (rest.starts_with("(*")) {
       refuse(pattern, "a (* group");
@@ -126,14 +128,15 @@ RegexScratch::~RegexScratch() = default;
 
 Regex::Regex(std::string_view pattern) : pattern_(pattern) {
   require(pattern.size() <= kMaxPatternBytes, ErrorCode::kUnsupported,
-          "a regular expression of {} bytes is longer than the {} that we accept", pattern.size(), kMaxPatternBytes);
+          "a regular expression of {} bytes is longer than the {} that we accept", pattern.size(),
+          kMaxPatternBytes);
   const std::string translated = oniguruma_to_pcre2(pattern);
   int error = 0;
   PCRE2_SIZE offset = 0;
   // Ruby's syntax, Oniguruma's default, lets ^ and $ match at every line.
-  pcre2_code* code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                   PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
+                                   &offset, nullptr);
   if (code == nullptr) {
     PCRE2_UCHAR message[128] = {};
     pcre2_get_error_message(error, message, sizeof(message));
@@ -142,10 +145,12 @@ Regex::Regex(std::string_view pattern) : pattern_(pattern) {
   }
   code_ = std::shared_ptr<const void>(
       code, [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); });
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it (no executable memory allowed) matching is only slower
+  pcre2_jit_compile(code,
+                    PCRE2_JIT_COMPLETE);  // without it (no executable memory allowed) matching is only slower
 }
 
-std::optional<std::pair<size_t, size_t>> Regex::find(std::string_view text, size_t from, RegexScratch& scratch) const {
+std::optional<std::pair<size_t, size_t>> Regex::find(std::string_view text, size_t from,
+                                                     RegexScratch& scratch) const {
   const auto* code = static_cast<const pcre2_code*>(code_.get());
   auto& state = *scratch.state_;
   const auto run = [&] {
@@ -160,7 +165,8 @@ std::optional<std::pair<size_t, size_t>> Regex::find(std::string_view text, size
   }
   if (rc == PCRE2_ERROR_NOMATCH) return std::nullopt;
   require(rc >= 0, ErrorCode::kBadFile,
-          "the pre-tokenizer's regular expression '{}' needs more steps than we allow on this text (PCRE2 error {})",
+          "the pre-tokenizer's regular expression '{}' needs more steps than we allow on this text (PCRE2 "
+          "error {})",
           std::string_view(pattern_).substr(0, 80), rc);
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(state.match);
   // \K is refused, so a match cannot begin after its end.

@@ -26,12 +26,14 @@ class RegexScratch {
 // A compiled pattern; const and shared by threads. Unicode throughout.
 class Regex {
  public:
-  // Throws kBadFile when the pattern does not compile, kUnsupported for syntax that means something else in Oniguruma.
+  // Throws kBadFile when the pattern does not compile, kUnsupported for syntax that means something else in
+  // Oniguruma.
   explicit Regex(std::string_view pattern);
 
-  // The first match in a valid UTF-8 text at or after byte `from`, as [begin, end). Throws kBadFile when the pattern
-  // needs more steps or memory than the limits allow (a pattern that backtracks without end).
-  std::optional<std::pair<size_t, size_t>> find(std::string_view text, size_t from, RegexScratch& scratch) const;
+  // The first match in a valid UTF-8 text at or after byte `from`, as [begin, end). Throws kBadFile when the
+  // pattern needs more steps or memory than the limits allow (a pattern that backtracks without end).
+  std::optional<std::pair<size_t, size_t>> find(std::string_view text, size_t from,
+                                                RegexScratch& scratch) const;
 
   const std::string& pattern() const { return pattern_; }
 

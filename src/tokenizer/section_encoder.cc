@@ -15,7 +15,8 @@ void WordEncoder::encode(std::string_view section, bool first, EncodeScratch& sc
                          std::vector<int32_t>& out) const {
   auto& words = scratch.words;
   pre_tokenizer_.run(section, first, scratch.regex, words);
-  for (const WordSpan span : words.spans) model_->encode(words.view.substr(span.begin, span.end - span.begin), scratch, out);
+  for (const WordSpan span : words.spans)
+    model_->encode(words.view.substr(span.begin, span.end - span.begin), scratch, out);
 }
 
 namespace {
@@ -28,7 +29,8 @@ class LibraryEncoder : public SectionEncoder {
   LibraryEncoder(SentencePieceModel model, DummyPrefix prefix) {
     // The library prefixes every text it gets. Where only the first section is to have the prefix we write it
     // ourselves; with surplus spaces removed our own would be removed too, and then the library does it.
-    if (prefix == DummyPrefix::kFirstSection && !model.remove_extra_whitespaces && !model.whitespace_as_suffix) {
+    if (prefix == DummyPrefix::kFirstSection && !model.remove_extra_whitespaces &&
+        !model.whitespace_as_suffix) {
       prefix_first_ = model.add_dummy_prefix;
       model.add_dummy_prefix = false;
     }
@@ -36,7 +38,8 @@ class LibraryEncoder : public SectionEncoder {
     require(status.ok(), ErrorCode::kBadFile, "SentencePiece refuses the model: {}", status.ToString());
   }
 
-  void encode(std::string_view section, bool first, EncodeScratch&, std::vector<int32_t>& out) const override {
+  void encode(std::string_view section, bool first, EncodeScratch&,
+              std::vector<int32_t>& out) const override {
     require(section.size() <= kMaxLibraryBytes, ErrorCode::kCapacity,
             "expected a text of at most {} bytes for SentencePiece, found {}; give it in smaller pieces",
             kMaxLibraryBytes, section.size());
@@ -57,8 +60,8 @@ class LibraryEncoder : public SectionEncoder {
   bool prefix_first_ = false;
 };
 
-// SentencePiece's BPE without normalization rules: spaces become marks, user-defined pieces are cut out, and the
-// characters of the rest are merged.
+// SentencePiece's BPE without normalization rules: spaces become marks, user-defined pieces are cut out, and
+// the characters of the rest are merged.
 class MarkedBpeEncoder : public SectionEncoder {
  public:
   MarkedBpeEncoder(std::unique_ptr<const WordModel> model, const SentencePieceModel& spec, DummyPrefix prefix)
@@ -73,7 +76,8 @@ class MarkedBpeEncoder : public SectionEncoder {
     user_defined_ = AddedTokenMatcher(std::move(words));
   }
 
-  void encode(std::string_view section, bool first, EncodeScratch& scratch, std::vector<int32_t>& out) const override {
+  void encode(std::string_view section, bool first, EncodeScratch& scratch,
+              std::vector<int32_t>& out) const override {
     std::string& marked = scratch.words.owned;
     marked.clear();
     marked.reserve(section.size() + section.size() / 2 + 4);
@@ -134,14 +138,15 @@ struct MergeRules {
   std::vector<int32_t> made;
 };
 
-// SentencePiece merges any two neighbours whose joined text is a piece. Written as rules: every way to cut a piece in
-// two parts that can occur as symbols, which are pieces and single characters.
+// SentencePiece merges any two neighbours whose joined text is a piece. Written as rules: every way to cut a
+// piece in two parts that can occur as symbols, which are pieces and single characters.
 MergeRules rules_of_pieces(const SentencePieceModel& model) {
   MergeRules rules;
   StringTable normal;
   normal.reserve(model.pieces.size());
   for (size_t id = 0; id < model.pieces.size(); ++id)
-    if (model.pieces[id].type == PieceType::kNormal) normal.insert(model.pieces[id].text, static_cast<int32_t>(id));
+    if (model.pieces[id].type == PieceType::kNormal)
+      normal.insert(model.pieces[id].text, static_cast<int32_t>(id));
   auto& symbols = rules.symbols;
   const auto limit = static_cast<int32_t>(model.pieces.size());
   for (const auto& piece : model.pieces) {
@@ -180,20 +185,21 @@ MergeRules rules_of_pieces(const SentencePieceModel& model) {
 }  // namespace
 
 bool has_fast_encoder(const SentencePieceModel& model) {
-  if (model.kind != SentencePieceModel::Kind::kBpe || !model.charsmap.empty() || model.remove_extra_whitespaces ||
-      !model.escape_whitespaces || model.whitespace_as_suffix)
+  if (model.kind != SentencePieceModel::Kind::kBpe || !model.charsmap.empty() ||
+      model.remove_extra_whitespaces || !model.escape_whitespaces || model.whitespace_as_suffix)
     return false;
-  return std::none_of(model.pieces.begin(), model.pieces.end(), [](const SentencePiece& piece) {
-    return piece.type == PieceType::kUnused;
-  });
+  return std::none_of(model.pieces.begin(), model.pieces.end(),
+                      [](const SentencePiece& piece) { return piece.type == PieceType::kUnused; });
 }
 
-std::unique_ptr<const SectionEncoder> make_library_encoder(const SentencePieceModel& model, DummyPrefix prefix) {
+std::unique_ptr<const SectionEncoder> make_library_encoder(const SentencePieceModel& model,
+                                                           DummyPrefix prefix) {
   return std::make_unique<LibraryEncoder>(model, prefix);
 }
 
 std::unique_ptr<const SectionEncoder> make_sentencepiece_encoder(const SentencePieceModel& model,
-                                                                 const Vocabulary& vocabulary, DummyPrefix prefix) {
+                                                                 const Vocabulary& vocabulary,
+                                                                 DummyPrefix prefix) {
   if (!has_fast_encoder(model)) return make_library_encoder(model, prefix);
   MergeRules rules = rules_of_pieces(model);
   BpeOptions options;

@@ -26,7 +26,8 @@ class WordEncoder : public SectionEncoder {
  public:
   WordEncoder(PreTokenizer pre_tokenizer, std::unique_ptr<const WordModel> model)
       : pre_tokenizer_(std::move(pre_tokenizer)), model_(std::move(model)) {}
-  void encode(std::string_view section, bool first, EncodeScratch& scratch, std::vector<int32_t>& out) const override;
+  void encode(std::string_view section, bool first, EncodeScratch& scratch,
+              std::vector<int32_t>& out) const override;
 
  private:
   PreTokenizer pre_tokenizer_;
@@ -36,13 +37,15 @@ class WordEncoder : public SectionEncoder {
 // Where SentencePiece puts its space before a section.
 enum class DummyPrefix { kEverySection, kFirstSection };
 
-// The fast path where the model is plain BPE without normalization rules; libsentencepiece for all others. The
-// vocabulary holds the model's pieces under the same ids and must outlive the encoder.
+// The fast path where the model is plain BPE without normalization rules; libsentencepiece for all others.
+// The vocabulary holds the model's pieces under the same ids and must outlive the encoder.
 std::unique_ptr<const SectionEncoder> make_sentencepiece_encoder(const SentencePieceModel& model,
-                                                                 const Vocabulary& vocabulary, DummyPrefix prefix);
+                                                                 const Vocabulary& vocabulary,
+                                                                 DummyPrefix prefix);
 
 // Always through libsentencepiece: the twin that the tests compare with.
-std::unique_ptr<const SectionEncoder> make_library_encoder(const SentencePieceModel& model, DummyPrefix prefix);
+std::unique_ptr<const SectionEncoder> make_library_encoder(const SentencePieceModel& model,
+                                                           DummyPrefix prefix);
 
 // True when make_sentencepiece_encoder() takes the fast path.
 bool has_fast_encoder(const SentencePieceModel& model);

@@ -13,8 +13,8 @@ namespace {
 constexpr size_t kMaxPieces = 4'000'000;
 constexpr size_t kMaxPieceBytes = 4096;
 
-// The double array of the rules (darts-clone): a trie whose walk is index ^= offset ^ byte. Every step from every unit
-// must stay inside, and every value must point at a string that ends inside `normalized`.
+// The double array of the rules (darts-clone): a trie whose walk is index ^= offset ^ byte. Every step from
+// every unit must stay inside, and every value must point at a string that ends inside `normalized`.
 void check_charsmap(std::string_view charsmap, const std::string& what) {
   if (charsmap.empty()) return;
   const auto require_map = [&](bool condition, std::string_view found) {
@@ -81,8 +81,8 @@ std::optional<std::array<int32_t, 256>> SentencePieceModel::byte_ids() const {
 
 void check_sentencepiece_model(const SentencePieceModel& model, const std::string& what) {
   require(!model.pieces.empty(), ErrorCode::kBadFile, "{}: expected a vocabulary, found no pieces", what);
-  require(model.pieces.size() <= kMaxPieces, ErrorCode::kBadFile, "{}: expected at most {} pieces, found {}", what,
-          kMaxPieces, model.pieces.size());
+  require(model.pieces.size() <= kMaxPieces, ErrorCode::kBadFile, "{}: expected at most {} pieces, found {}",
+          what, kMaxPieces, model.pieces.size());
   StringTable seen;
   seen.reserve(model.pieces.size());
   size_t unknown = 0;
@@ -97,8 +97,8 @@ void check_sentencepiece_model(const SentencePieceModel& model, const std::strin
             "{}: expected pieces in UTF-8 without NUL, found other bytes in piece {}", what, id);
     require(seen.insert(piece.text, static_cast<int32_t>(id)), ErrorCode::kBadFile,
             "{}: expected different pieces, found '{}' twice", what, shown);
-    require(std::isfinite(piece.score), ErrorCode::kBadFile, "{}: expected a finite score of piece {} ('{}')", what, id,
-            shown);
+    require(std::isfinite(piece.score), ErrorCode::kBadFile, "{}: expected a finite score of piece {} ('{}')",
+            what, id, shown);
     unknown += piece.type == PieceType::kUnknown;
     if (piece.type != PieceType::kByte) continue;
     ++bytes;

@@ -1,7 +1,7 @@
 #pragma once
-// A SentencePiece model as plain values: read from a .model file or from a GGUF vocabulary, checked, and written as the
-// bytes that libsentencepiece reads. The library aborts or reads out of bounds on some hostile files, so it is only
-// ever given bytes that we wrote from checked values.
+// A SentencePiece model as plain values: read from a .model file or from a GGUF vocabulary, checked, and
+// written as the bytes that libsentencepiece reads. The library aborts or reads out of bounds on some hostile
+// files, so it is only ever given bytes that we wrote from checked values.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,14 @@
 namespace beacon {
 
 // Numbers of the file format.
-enum class PieceType : uint8_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum class PieceType : uint8_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 struct SentencePiece {
   std::string text;
@@ -51,9 +58,9 @@ std::optional<uint8_t> byte_of_piece(std::string_view piece);
 // Reads the protobuf of a .model file. Throws kBadFile or kUnsupported; the result has been checked.
 SentencePieceModel parse_sentencepiece_model(std::span<const std::byte> bytes, const std::string& what);
 
-// Throws kBadFile naming the first thing that is wrong: an empty, repeated or ill-formed piece, a score that is not a
-// number, no or several unknown pieces, a malformed or missing byte piece, normalization rules that point outside of
-// themselves.
+// Throws kBadFile naming the first thing that is wrong: an empty, repeated or ill-formed piece, a score that
+// is not a number, no or several unknown pieces, a malformed or missing byte piece, normalization rules that
+// point outside of themselves.
 void check_sentencepiece_model(const SentencePieceModel& model, const std::string& what);
 
 // The protobuf of a checked model.

@@ -11,8 +11,8 @@ namespace {
 // Field numbers of ModelProto, SentencePiece, TrainerSpec and NormalizerSpec.
 constexpr uint32_t kModelPieces = 1, kModelTrainer = 2, kModelNormalizer = 3;
 constexpr uint32_t kPieceText = 1, kPieceScore = 2, kPieceType = 3;
-constexpr uint32_t kTrainerModelType = 3, kTrainerSuffix = 24, kTrainerByteFallback = 35, kTrainerUnkSurface = 44,
-                   kTrainerBosPiece = 46, kTrainerEosPiece = 47;
+constexpr uint32_t kTrainerModelType = 3, kTrainerSuffix = 24, kTrainerByteFallback = 35,
+                   kTrainerUnkSurface = 44, kTrainerBosPiece = 46, kTrainerEosPiece = 47;
 constexpr uint32_t kNormalizerCharsmap = 2, kNormalizerDummyPrefix = 3, kNormalizerExtraSpaces = 4,
                    kNormalizerEscape = 5;
 
@@ -21,8 +21,8 @@ enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 }
 struct Field {
   uint32_t number = 0;
   uint32_t wire = 0;
-  uint64_t value = 0;          // of a varint or fixed number
-  std::string_view bytes;      // of a length-delimited one
+  uint64_t value = 0;      // of a varint or fixed number
+  std::string_view bytes;  // of a length-delimited one
 };
 
 // Walks the fields of one message.
@@ -37,12 +37,21 @@ class ProtoReader {
     require(tag >> 3 != 0 && tag <= std::numeric_limits<uint32_t>::max(), ErrorCode::kBadFile,
             "{}: expected a SentencePiece model, found a protobuf field without a number", what_);
     switch (field.wire) {
-      case kVarint: field.value = varint(); break;
-      case kFixed64: field.value = fixed(8); break;
-      case kFixed32: field.value = fixed(4); break;
-      case kBytes: field.bytes = take(varint()); break;
+      case kVarint:
+        field.value = varint();
+        break;
+      case kFixed64:
+        field.value = fixed(8);
+        break;
+      case kFixed32:
+        field.value = fixed(4);
+        break;
+      case kBytes:
+        field.bytes = take(varint());
+        break;
       default:
-        fail(ErrorCode::kBadFile, "{}: expected a SentencePiece model, found protobuf wire type {}", what_, field.wire);
+        fail(ErrorCode::kBadFile, "{}: expected a SentencePiece model, found protobuf wire type {}", what_,
+             field.wire);
     }
     return true;
   }
@@ -50,7 +59,8 @@ class ProtoReader {
  private:
   std::string_view take(uint64_t count) {
     require(count <= data_.size(), ErrorCode::kBadFile,
-            "{}: truncated or not a SentencePiece model: a field of {} bytes, {} are left", what_, count, data_.size());
+            "{}: truncated or not a SentencePiece model: a field of {} bytes, {} are left", what_, count,
+            data_.size());
     const std::string_view taken = data_.substr(0, count);
     data_.remove_prefix(count);
     return taken;
@@ -75,9 +85,8 @@ class ProtoReader {
 };
 
 void expect(const Field& field, WireType wire, const std::string& what) {
-  require(field.wire == wire, ErrorCode::kBadFile,
-          "{}: expected protobuf wire type {} in field {}, found {}", what, static_cast<uint32_t>(wire), field.number,
-          field.wire);
+  require(field.wire == wire, ErrorCode::kBadFile, "{}: expected protobuf wire type {} in field {}, found {}",
+          what, static_cast<uint32_t>(wire), field.number, field.wire);
 }
 
 SentencePiece read_piece(std::string_view data, const std::string& what) {
@@ -93,8 +102,8 @@ SentencePiece read_piece(std::string_view data, const std::string& what) {
       std::memcpy(&piece.score, &bits, sizeof(bits));
     } else if (field.number == kPieceType) {
       expect(field, kVarint, what);
-      require(field.value >= 1 && field.value <= 6, ErrorCode::kBadFile, "{}: expected a piece type of 1 to 6, found {}",
-              what, field.value);
+      require(field.value >= 1 && field.value <= 6, ErrorCode::kBadFile,
+              "{}: expected a piece type of 1 to 6, found {}", what, field.value);
       piece.type = static_cast<PieceType>(field.value);
     }
   }
@@ -108,7 +117,8 @@ void read_trainer(std::string_view data, const std::string& what, SentencePieceM
       case kTrainerModelType:
         expect(field, kVarint, what);
         require(field.value == 1 || field.value == 2, ErrorCode::kUnsupported,
-                "{}: expected a unigram or BPE model, found model type {} (3 is word, 4 is char)", what, field.value);
+                "{}: expected a unigram or BPE model, found model type {} (3 is word, 4 is char)", what,
+                field.value);
         model.kind = static_cast<SentencePieceModel::Kind>(field.value);
         break;
       case kTrainerSuffix:
@@ -131,7 +141,8 @@ void read_trainer(std::string_view data, const std::string& what, SentencePieceM
         expect(field, kBytes, what);
         model.eos_piece = field.bytes;
         break;
-      default: break;
+      default:
+        break;
     }
   }
 }

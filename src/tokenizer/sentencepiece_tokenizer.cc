@@ -12,15 +12,19 @@ namespace {
 
 DecodeTable::Entry decode_entry(const SentencePiece& piece, const SentencePieceModel& model) {
   switch (piece.type) {
-    case PieceType::kControl: return {piece.text, DecodeTable::Kind::kText, true};
-    case PieceType::kUnknown: return {model.unk_surface, DecodeTable::Kind::kText, true};
+    case PieceType::kControl:
+      return {piece.text, DecodeTable::Kind::kText, true};
+    case PieceType::kUnknown:
+      return {model.unk_surface, DecodeTable::Kind::kText, true};
     case PieceType::kByte:
       return {std::string(1, static_cast<char>(*byte_of_piece(piece.text))), DecodeTable::Kind::kByte, false};
-    default: break;
+    default:
+      break;
   }
   std::string text;
   size_t done = 0;
-  for (size_t at = piece.text.find(kSpaceMark); at != std::string::npos; at = piece.text.find(kSpaceMark, done)) {
+  for (size_t at = piece.text.find(kSpaceMark); at != std::string::npos;
+       at = piece.text.find(kSpaceMark, done)) {
     text.append(piece.text, done, at - done).append(" ");
     done = at + kSpaceMark.size();
   }
@@ -42,8 +46,10 @@ std::string hash_pieces(const SentencePieceModel& model) {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer::Impl> tokenizer_from_sentencepiece(const SentencePieceModel& model, DummyPrefix prefix,
-                                                              std::vector<AddedToken> added, const std::string& what) {
+std::unique_ptr<Tokenizer::Impl> tokenizer_from_sentencepiece(const SentencePieceModel& model,
+                                                              DummyPrefix prefix,
+                                                              std::vector<AddedToken> added,
+                                                              const std::string& what) {
   check_sentencepiece_model(model, what);
   auto impl = std::make_unique<Tokenizer::Impl>();
   const auto count = static_cast<int32_t>(model.pieces.size());
@@ -52,7 +58,8 @@ std::unique_ptr<Tokenizer::Impl> tokenizer_from_sentencepiece(const SentencePiec
     impl->vocabulary.set(id, piece.text);
     impl->decode_table.entries.push_back(decode_entry(piece, model));
     if (piece.type != PieceType::kControl && piece.type != PieceType::kUnknown) continue;
-    if (std::any_of(added.begin(), added.end(), [&](const AddedToken& token) { return token.id == id; })) continue;
+    if (std::any_of(added.begin(), added.end(), [&](const AddedToken& token) { return token.id == id; }))
+      continue;
     AddedToken token;
     token.text = piece.text;
     token.id = id;
@@ -62,8 +69,8 @@ std::unique_ptr<Tokenizer::Impl> tokenizer_from_sentencepiece(const SentencePiec
   for (AddedToken& token : added) {
     const bool is_piece = token.id < count;
     require(!is_piece || model.pieces[static_cast<size_t>(token.id)].text == token.text, ErrorCode::kBadFile,
-            "{}: the added token '{}' has id {}, which is that of another piece", what, token.text.substr(0, 40),
-            token.id);
+            "{}: the added token '{}' has id {}, which is that of another piece", what,
+            token.text.substr(0, 40), token.id);
     if (!is_piece) {
       impl->vocabulary.set(token.id, token.text);
       impl->decode_table.entries.resize(static_cast<size_t>(impl->vocabulary.size()));
@@ -82,7 +89,8 @@ std::unique_ptr<Tokenizer::Impl> tokenizer_from_sentencepiece(const SentencePiec
   finish_tokenizer(*impl, hash_pieces(model));
   const auto control = [&](const std::string& text) -> std::optional<int32_t> {
     const auto id = impl->vocabulary.find(text);
-    if (!id || *id >= count || model.pieces[static_cast<size_t>(*id)].type != PieceType::kControl) return std::nullopt;
+    if (!id || *id >= count || model.pieces[static_cast<size_t>(*id)].type != PieceType::kControl)
+      return std::nullopt;
     return id;
   };
   impl->bos = control(model.bos_piece);

@@ -27,10 +27,12 @@ std::vector<int32_t> Tokenizer::Impl::encode(std::string_view text, const Truste
       out.push_back(section.id);
       continue;
     }
-    // Places change under normalization: below, special tokens are read only where the whole section is trusted.
+    // Places change under normalization: below, special tokens are read only where the whole section is
+    // trusted.
     TrustedRanges inner;
     inner.all = trusted.covers(section.begin, section.end);
-    encode_section(text.substr(section.begin, section.end - section.begin), section.begin == 0, inner, scratch, out);
+    encode_section(text.substr(section.begin, section.end - section.begin), section.begin == 0, inner,
+                   scratch, out);
   }
   return out;
 }
@@ -50,7 +52,8 @@ void Tokenizer::Impl::encode_section(std::string_view section, bool first, const
     if (part.id >= 0)
       out.push_back(part.id);
     else
-      encoder->encode(section.substr(part.begin, part.end - part.begin), first && part.begin == 0, scratch, out);
+      encoder->encode(section.substr(part.begin, part.end - part.begin), first && part.begin == 0, scratch,
+                      out);
   }
 }
 
@@ -118,7 +121,9 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
 int32_t Tokenizer::vocab_size() const { return impl_->vocabulary.size(); }
 std::optional<int32_t> Tokenizer::bos_id() const { return impl_->bos; }
 const std::vector<int32_t>& Tokenizer::eos_ids() const { return impl_->eos; }
-bool Tokenizer::adds_bos() const { return impl_->bos && !impl_->prefix.empty() && impl_->prefix[0] == *impl_->bos; }
+bool Tokenizer::adds_bos() const {
+  return impl_->bos && !impl_->prefix.empty() && impl_->prefix[0] == *impl_->bos;
+}
 std::optional<int32_t> Tokenizer::find(std::string_view token) const { return impl_->vocabulary.find(token); }
 
 std::string Tokenizer::token_text(int32_t id) const {
@@ -141,7 +146,8 @@ struct StreamDecoder::State {
 };
 
 StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special) {
-  require(tokenizer != nullptr, ErrorCode::kInvalidArgument, "expected a tokenizer for the StreamDecoder, found none");
+  require(tokenizer != nullptr, ErrorCode::kInvalidArgument,
+          "expected a tokenizer for the StreamDecoder, found none");
   DecodeState decode(tokenizer->impl().decode_table);
   state_ = std::make_unique<State>(State{std::move(tokenizer), skip_special, std::move(decode)});
 }

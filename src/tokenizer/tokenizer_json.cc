@@ -17,8 +17,8 @@ void check_id_range(int64_t id, size_t count, std::string_view token, const std:
 }
 
 int64_t id_value(const Json& value, std::string_view token, const std::string& where) {
-  require(value.is_number_integer(), ErrorCode::kBadFile, "{}: expected an integer id of '{}', found {}", where,
-          token.substr(0, 40), value.type_name());
+  require(value.is_number_integer(), ErrorCode::kBadFile, "{}: expected an integer id of '{}', found {}",
+          where, token.substr(0, 40), value.type_name());
   if (value.is_number_unsigned() && value.get<uint64_t>() > std::numeric_limits<int32_t>::max()) return -1;
   return value.get<int64_t>();
 }
@@ -50,7 +50,8 @@ TokenPairs parse_merges(const JsonFields& model) {
   const Json& list = model.array("merges");
   pairs.reserve(list.size());
   const auto refuse = [&](size_t at) {
-    fail(ErrorCode::kBadFile, "{}: expected merges of two tokens, found something else in merge {}", model.where(), at);
+    fail(ErrorCode::kBadFile, "{}: expected merges of two tokens, found something else in merge {}",
+         model.where(), at);
   };
   for (size_t i = 0; i < list.size(); ++i) {
     const Json& entry = list[i];
@@ -69,13 +70,14 @@ TokenPairs parse_merges(const JsonFields& model) {
 
 void refuse_unknown_options(const JsonFields& model) {
   const std::string type = model.string("type", "BPE");
-  require(type == "BPE", ErrorCode::kUnsupported, "{}: expected a model of type BPE, found '{}'", model.where(), type);
+  require(type == "BPE", ErrorCode::kUnsupported, "{}: expected a model of type BPE, found '{}'",
+          model.where(), type);
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
-    require(model.string(key, "").empty(), ErrorCode::kUnsupported, "{}: expected no '{}', found '{}'", model.where(),
-            key, model.string(key, ""));
+    require(model.string(key, "").empty(), ErrorCode::kUnsupported, "{}: expected no '{}', found '{}'",
+            model.where(), key, model.string(key, ""));
   const Json* dropout = model.find("dropout");
-  require(dropout == nullptr || (dropout->is_number() && dropout->get<double>() == 0), ErrorCode::kUnsupported,
-          "{}: expected no dropout, which would make ids random", model.where());
+  require(dropout == nullptr || (dropout->is_number() && dropout->get<double>() == 0),
+          ErrorCode::kUnsupported, "{}: expected no dropout, which would make ids random", model.where());
 }
 
 BpeOptions parse_options(const JsonFields& model, const Vocabulary& vocabulary) {
@@ -93,7 +95,8 @@ BpeOptions parse_options(const JsonFields& model, const Vocabulary& vocabulary) 
   for (unsigned byte = 0; byte < 256; ++byte) {
     const auto id = vocabulary.find(fmt::format("<0x{:02X}>", byte));
     require(id.has_value(), ErrorCode::kBadFile,
-            "{}: expected a token <0x{:02X}> in a vocabulary with byte_fallback, found none", model.where(), byte);
+            "{}: expected a token <0x{:02X}> in a vocabulary with byte_fallback, found none", model.where(),
+            byte);
     (*options.byte_ids)[byte] = *id;
   }
   return options;
@@ -106,13 +109,14 @@ CharacterSymbols single_characters(const Vocabulary& vocabulary) {
     const std::string& text = vocabulary.text(id);
     if (text.empty()) continue;
     const Utf8Step step = read_utf8(text, 0);
-    if (step.kind == Utf8Kind::kCharacter && step.bytes == text.size()) symbols.ids.try_emplace(step.code, id);
+    if (step.kind == Utf8Kind::kCharacter && step.bytes == text.size())
+      symbols.ids.try_emplace(step.code, id);
   }
   return symbols;
 }
 
-// Unknown and byte tokens stand for characters that they do not spell; where merges use them, a text must not be cut by
-// looking at its characters.
+// Unknown and byte tokens stand for characters that they do not spell; where merges use them, a text must not
+// be cut by looking at its characters.
 bool merges_spell_text(const std::vector<BpeMerge>& merges, const BpeOptions& options) {
   const auto is_stand_in = [&](int32_t id) {
     if (options.unk && id == *options.unk) return true;
@@ -126,7 +130,8 @@ bool merges_spell_text(const std::vector<BpeMerge>& merges, const BpeOptions& op
   return true;
 }
 
-void build_model(const JsonFields& model, PreTokenizer pre_tokenizer, Tokenizer::Impl& impl, std::string& rules) {
+void build_model(const JsonFields& model, PreTokenizer pre_tokenizer, Tokenizer::Impl& impl,
+                 std::string& rules) {
   BpeOptions options = parse_options(model, impl.vocabulary);
   const auto merges = make_merges(impl.vocabulary, parse_merges(model));
   rules = hash_merges(merges);

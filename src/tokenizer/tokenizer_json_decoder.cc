@@ -30,14 +30,16 @@ class DecoderReader {
   }
 
   void apply(const Json& json, int depth) {
-    require(depth <= kMaxDepth, ErrorCode::kUnsupported, "{}: sequences nested deeper than {}", where_, kMaxDepth);
+    require(depth <= kMaxDepth, ErrorCode::kUnsupported, "{}: sequences nested deeper than {}", where_,
+            kMaxDepth);
     const JsonFields fields(json, where_);
     const std::string type = fields.string("type");
     if (type == "Sequence") {
       for (const Json& entry : fields.array("decoders")) apply(entry, depth + 1);
       return;
     }
-    require(!table_.raw_bytes, ErrorCode::kUnsupported, "{}: expected nothing after ByteLevel, found '{}'", where_, type);
+    require(!table_.raw_bytes, ErrorCode::kUnsupported, "{}: expected nothing after ByteLevel, found '{}'",
+            where_, type);
     if (type == "ByteLevel") {
       byte_level();
     } else if (type == "Replace") {
@@ -52,7 +54,8 @@ class DecoderReader {
       metaspace(fields);
     } else {
       fail(ErrorCode::kUnsupported,
-           "{}: expected one of the decoders ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, Sequence, "
+           "{}: expected one of the decoders ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, "
+           "Sequence, "
            "found '{}'",
            where_, type.substr(0, 60));
     }
@@ -68,8 +71,8 @@ class DecoderReader {
     for (auto& entry : table_.entries) {
       if (entry.kind == DecodeTable::Kind::kText) function(entry.text);
       bytes += entry.text.size();
-      require(bytes < kMaxDecodedBytes, ErrorCode::kBadFile, "{}: the decoder makes texts of more than {} bytes", where_,
-              kMaxDecodedBytes);
+      require(bytes < kMaxDecodedBytes, ErrorCode::kBadFile,
+              "{}: the decoder makes texts of more than {} bytes", where_, kMaxDecodedBytes);
     }
   }
 
@@ -97,7 +100,8 @@ class DecoderReader {
     require(pattern.find("String") != nullptr, ErrorCode::kUnsupported,
             "{}: expected a Replace decoder with a String pattern, found another kind", where_);
     const std::string what = pattern.string("String");
-    require(!what.empty(), ErrorCode::kBadFile, "{}: expected a Replace with a pattern, found an empty one", where_);
+    require(!what.empty(), ErrorCode::kBadFile, "{}: expected a Replace with a pattern, found an empty one",
+            where_);
     replace_all(what, fields.string("content"));
   }
 
@@ -119,7 +123,8 @@ class DecoderReader {
             "{}: expected a Strip of one ASCII character, found '{}'", where_, content.substr(0, 20));
     if (fused_) {
       require(stop == 0 && table_.strip_count == 0, ErrorCode::kUnsupported,
-              "{}: expected one Strip at the start of the text, found one at its end or a second one", where_);
+              "{}: expected one Strip at the start of the text, found one at its end or a second one",
+              where_);
       table_.strip = content[0];
       table_.strip_count = static_cast<size_t>(start);
       return;
@@ -128,17 +133,20 @@ class DecoderReader {
       size_t begin = 0;
       while (begin < text.size() && begin < static_cast<size_t>(start) && text[begin] == content[0]) ++begin;
       size_t end = text.size();
-      while (end > begin && text.size() - end < static_cast<size_t>(stop) && text[end - 1] == content[0]) --end;
+      while (end > begin && text.size() - end < static_cast<size_t>(stop) && text[end - 1] == content[0])
+        --end;
       text = text.substr(begin, end - begin);
     });
   }
 
   void metaspace(const JsonFields& fields) {
     const std::string mark = fields.string("replacement", kSpaceMark);
-    require(!mark.empty(), ErrorCode::kBadFile, "{}: expected a Metaspace replacement, found an empty one", where_);
+    require(!mark.empty(), ErrorCode::kBadFile, "{}: expected a Metaspace replacement, found an empty one",
+            where_);
     replace_all(mark, " ");
-    table_.first_drops_spaces = fields.find("prepend_scheme") != nullptr ? fields.string("prepend_scheme") != "never"
-                                                                         : fields.boolean("add_prefix_space", true);
+    table_.first_drops_spaces = fields.find("prepend_scheme") != nullptr
+                                    ? fields.string("prepend_scheme") != "never"
+                                    : fields.boolean("add_prefix_space", true);
   }
 
   std::string where_;

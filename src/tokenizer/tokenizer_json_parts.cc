@@ -8,11 +8,13 @@ namespace {
 constexpr int kMaxDepth = 8;
 
 [[noreturn]] void refuse_type(const JsonFields& fields, std::string_view type, std::string_view known) {
-  fail(ErrorCode::kUnsupported, "{}: expected one of {}, found '{}'", fields.where(), known, type.substr(0, 60));
+  fail(ErrorCode::kUnsupported, "{}: expected one of {}, found '{}'", fields.where(), known,
+       type.substr(0, 60));
 }
 
 void check_depth(int depth, const std::string& where) {
-  require(depth <= kMaxDepth, ErrorCode::kUnsupported, "{}: sequences nested deeper than {}", where, kMaxDepth);
+  require(depth <= kMaxDepth, ErrorCode::kUnsupported, "{}: sequences nested deeper than {}", where,
+          kMaxDepth);
 }
 
 struct Pattern {
@@ -63,7 +65,8 @@ SplitBehavior parse_behavior(const JsonFields& fields) {
   if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
   if (name == "Contiguous") return SplitBehavior::kContiguous;
-  refuse_type(fields, name, "the behaviors Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
+  refuse_type(fields, name,
+              "the behaviors Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
 }
 
 // Older files have add_prefix_space in place of prepend_scheme.
@@ -108,7 +111,8 @@ void add_template(const JsonFields& fields, Tokenizer::Impl& impl) {
   for (const Json& entry : fields.array("single")) {
     const JsonFields item(entry, fields.where() + ": single");
     if (item.find("Sequence") != nullptr) {
-      require(!after_text, ErrorCode::kUnsupported, "{}: expected the text once, found it twice", item.where());
+      require(!after_text, ErrorCode::kUnsupported, "{}: expected the text once, found it twice",
+              item.where());
       after_text = true;
       continue;
     }

@@ -12,8 +12,8 @@ namespace beacon {
 
 bool is_unicode_space(char32_t code) {
   if (code < 0x80) return code == ' ' || (code >= 9 && code <= 13);
-  return code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
-         code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
+  return code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) ||
+         code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
 bool is_unicode_word(char32_t code) {
@@ -28,8 +28,10 @@ bool is_unicode_word(char32_t code) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC: return true;
-    default: break;
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      break;
   }
   // The joiners, and the enclosed letters, which are alphabetic without being letters.
   return code == 0x200C || code == 0x200D || (code >= 0x24B6 && code <= 0x24E9) ||
@@ -40,8 +42,8 @@ bool is_unicode_word(char32_t code) {
 namespace {
 
 void decompose(std::string_view text, bool compatible, std::vector<utf8proc_int32_t>& out) {
-  const auto options =
-      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compatible ? UTF8PROC_COMPAT : 0));
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE |
+                                                      (compatible ? UTF8PROC_COMPAT : 0));
   utf8proc_int32_t buffer[32];
   int last_boundary_class = 0;
   for (size_t at = 0; at < text.size();) {
@@ -51,8 +53,8 @@ void decompose(std::string_view text, bool compatible, std::vector<utf8proc_int3
       out.push_back(static_cast<utf8proc_int32_t>(step.code));
       continue;
     }
-    const auto count =
-        utf8proc_decompose_char(static_cast<utf8proc_int32_t>(step.code), buffer, 32, options, &last_boundary_class);
+    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(step.code), buffer, 32, options,
+                                               &last_boundary_class);
     BEACON_CHECK(count >= 0 && count <= 32);
     out.insert(out.end(), buffer, buffer + count);
   }
@@ -108,7 +110,9 @@ std::string normalize_unicode(std::string_view text, NormalForm form) {
 
 std::string_view strip_python(std::string_view text) {
   // str.isspace() has the four separators U+001C to U+001F besides White_Space.
-  const auto is_space = [](char32_t code) { return is_unicode_space(code) || (code >= 0x1C && code <= 0x1F); };
+  const auto is_space = [](char32_t code) {
+    return is_unicode_space(code) || (code >= 0x1C && code <= 0x1F);
+  };
   size_t begin = 0;
   size_t end = 0;
   for (size_t at = 0; at < text.size();) {

@@ -13,7 +13,8 @@ bool is_unicode_word(char32_t code);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 
-// The normal form of a valid UTF-8 text. Time is linear up to the sorting of runs of marks, whatever the text holds.
+// The normal form of a valid UTF-8 text. Time is linear up to the sorting of runs of marks, whatever the text
+// holds.
 std::string normalize_unicode(std::string_view text, NormalForm form);
 
 // Without the white space at both ends, as Python's str.strip().

@@ -1,6 +1,6 @@
 #pragma once
-// Letters, numbers and marks of Unicode 15.0 to 16.0, as members of a PCRE2 class. PCRE2 10.42 knows Unicode 14, the
-// Oniguruma inside of Hugging Face's tokenizers knows 16; a newer PCRE2 only finds them said twice.
+// Letters, numbers and marks of Unicode 15.0 to 16.0, as members of a PCRE2 class. PCRE2 10.42 knows Unicode
+// 14, the Oniguruma inside of Hugging Face's tokenizers knows 16; a newer PCRE2 only finds them said twice.
 #include <string_view>
 
 namespace beacon {

@@ -6,8 +6,8 @@ namespace beacon {
 namespace {
 
 struct Lead {
-  uint8_t length;   // bytes of the character, 0 for a byte that begins none
-  uint8_t low;      // range of the second byte
+  uint8_t length;  // bytes of the character, 0 for a byte that begins none
+  uint8_t low;     // range of the second byte
   uint8_t high;
 };
 

@@ -31,7 +31,8 @@ inline Utf8Step read_valid_utf8(std::string_view text, size_t at) {
 
 bool is_valid_utf8(std::string_view text);
 
-// Each maximal ill-formed part becomes one U+FFFD: the result of Python's bytes.decode("utf-8", errors="replace").
+// Each maximal ill-formed part becomes one U+FFFD: the result of Python's bytes.decode("utf-8",
+// errors="replace").
 std::string replace_invalid_utf8(std::string_view text);
 
 // Appends a code point, which must be a scalar value.

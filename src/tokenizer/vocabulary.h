@@ -8,7 +8,8 @@
 
 namespace beacon {
 
-// Strings to numbers, by open addressing. The strings are kept by the owner and must outlive the table unmoved.
+// Strings to numbers, by open addressing. The strings are kept by the owner and must outlive the table
+// unmoved.
 class StringTable {
  public:
   void reserve(size_t count);

@@ -45,7 +45,8 @@ struct BpeOptions {
 
 using TokenPairs = std::vector<std::pair<std::string, std::string>>;
 
-// Rules from pairs of tokens, in order of rank. Throws kBadFile when a pair or what it makes is not in the vocabulary.
+// Rules from pairs of tokens, in order of rank. Throws kBadFile when a pair or what it makes is not in the
+// vocabulary.
 std::vector<BpeMerge> make_merges(const Vocabulary& vocabulary, const TokenPairs& pairs);
 
 // Words are bytes, each a symbol of its own (GPT-2). The vocabulary is spelled in the byte alphabet.
@@ -68,8 +69,8 @@ struct CharacterSymbols {
   std::vector<std::string> beyond;  // text of symbol vocabulary.size() + i
 };
 
-// Words are characters (SentencePiece and what is converted from it). A whole text may be one word: it is cut where no
-// rule reaches across, which changes nothing in the result.
+// Words are characters (SentencePiece and what is converted from it). A whole text may be one word: it is cut
+// where no rule reaches across, which changes nothing in the result.
 class CharBpe : public WordModel {
  public:
   // made: the tokens that the rules make. Cuts are looked for only when may_cut.

@@ -20,14 +20,16 @@ TEST(Chat, EqualToTransformers) {
   for (const Json& entry : templates) {
     const auto name = entry.at("name").get<std::string>();
     names.push_back(name);
-    const auto tokenizer = Tokenizer::load(tokenizer_data(entry.at("tokenizer").get<std::string>() + ".tokenizer.json"));
+    const auto tokenizer =
+        Tokenizer::load(tokenizer_data(entry.at("tokenizer").get<std::string>() + ".tokenizer.json"));
     ASSERT_GE(entry.at("conversations").size(), 6u);
     for (const Json& conversation : entry.at("conversations")) {
       SCOPED_TRACE(name + " " + conversation.at("messages").dump());
       const auto messages = messages_of(conversation.at("messages"));
       const bool prompt = conversation.at("prompt").get<bool>();
       EXPECT_EQ(render_chat(name, messages, prompt), conversation.at("text").get<std::string>());
-      EXPECT_EQ(encode_chat(*tokenizer, name, messages, prompt), conversation.at("ids").get<std::vector<int32_t>>());
+      EXPECT_EQ(encode_chat(*tokenizer, name, messages, prompt),
+                conversation.at("ids").get<std::vector<int32_t>>());
     }
   }
   EXPECT_THAT(chat_template_names(), testing::UnorderedElementsAreArray(names));
@@ -41,8 +43,9 @@ TEST(Chat, RecognisesEveryTemplate) {
 }
 
 TEST(Chat, UnknownTemplateNamesTheChoices) {
-  for (const char* jinja : {"", "{{ messages }}", "{{'<|im_start|>' + message['content']}}",
-                            "{% for message in messages %}<start_of_turn>{{ message.content }}{% endfor %}"}) {
+  for (const char* jinja :
+       {"", "{{ messages }}", "{{'<|im_start|>' + message['content']}}",
+        "{% for message in messages %}<start_of_turn>{{ message.content }}{% endfor %}"}) {
     try {
       recognise_chat_template(jinja);
       FAIL() << jinja;
@@ -96,7 +99,8 @@ TEST(Chat, ContinuationFollowsTheFirstTurns) {
   for (const Json& entry : read_json("chat.json")) {
     const auto name = entry.at("name").get<std::string>();
     SCOPED_TRACE(name);
-    const auto tokenizer = Tokenizer::load(tokenizer_data(entry.at("tokenizer").get<std::string>() + ".tokenizer.json"));
+    const auto tokenizer =
+        Tokenizer::load(tokenizer_data(entry.at("tokenizer").get<std::string>() + ".tokenizer.json"));
     auto all = encode_chat(*tokenizer, name, messages, true);
     const auto rest = encode_chat_turn(*tokenizer, name, messages, 2, true);
     ASSERT_GT(all.size(), rest.size());
@@ -104,7 +108,8 @@ TEST(Chat, ContinuationFollowsTheFirstTurns) {
     // What is left ends in the assistant's words.
     all.resize(all.size() - rest.size());
     EXPECT_TRUE(tokenizer->decode(all).ends_with("three")) << tokenizer->decode(all);
-    EXPECT_EQ(encode_chat_turn(*tokenizer, name, messages, 0, true), encode_chat(*tokenizer, name, messages, true));
+    EXPECT_EQ(encode_chat_turn(*tokenizer, name, messages, 0, true),
+              encode_chat(*tokenizer, name, messages, true));
   }
 }
 

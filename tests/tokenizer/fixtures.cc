@@ -60,7 +60,8 @@ void expect_hashes(const Json& expected, std::span<const int32_t> ids) {
   EXPECT_EQ(hashes.size(), wanted.size());
 }
 
-void expect_cases(const std::shared_ptr<const Tokenizer>& tokenizer, const Json& cases, bool compare_decoded) {
+void expect_cases(const std::shared_ptr<const Tokenizer>& tokenizer, const Json& cases,
+                  bool compare_decoded) {
   ASSERT_FALSE(cases.empty());
   for (const Json& entry : cases) {
     const auto text = entry.at("text").get<std::string>();

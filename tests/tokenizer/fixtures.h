@@ -30,7 +30,8 @@ std::vector<std::string> hash_ids(std::span<const int32_t> ids);
 void expect_hashes(const Json& expected, std::span<const int32_t> ids);
 
 // Compares every case: ids, decoded text where it is given, and the stream decoder with decode().
-void expect_cases(const std::shared_ptr<const Tokenizer>& tokenizer, const Json& cases, bool compare_decoded = true);
+void expect_cases(const std::shared_ptr<const Tokenizer>& tokenizer, const Json& cases,
+                  bool compare_decoded = true);
 
 std::shared_ptr<const Tokenizer> tokenizer_from_json(const std::string& text);
 std::shared_ptr<const Tokenizer> tokenizer_from_model(const std::string& name);

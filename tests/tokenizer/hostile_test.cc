@@ -36,8 +36,12 @@ void expect_json_error(ErrorCode code, const std::string& part, const std::funct
 TEST(HostileJson, UnknownElementsAreNamed) {
   const auto kUnsupported = ErrorCode::kUnsupported;
   expect_json_error(kUnsupported, "Lowercase", [](Json& f) { f["normalizer"] = {{"type", "Lowercase"}}; });
-  expect_json_error(kUnsupported, "Whitespace", [](Json& f) { f["pre_tokenizer"] = {{"type", "Whitespace"}}; });
-  expect_json_error(kUnsupported, "BertProcessing", [](Json& f) { f["post_processor"] = {{"type", "BertProcessing"}}; });
+  expect_json_error(kUnsupported, "Whitespace", [](Json& f) {
+    f["pre_tokenizer"] = {{"type", "Whitespace"}};
+  });
+  expect_json_error(kUnsupported, "BertProcessing", [](Json& f) {
+    f["post_processor"] = {{"type", "BertProcessing"}};
+  });
   expect_json_error(kUnsupported, "WordPiece", [](Json& f) { f["decoder"] = {{"type", "WordPiece"}}; });
   expect_json_error(kUnsupported, "Unigram", [](Json& f) { f["model"]["type"] = "Unigram"; });
   expect_json_error(kUnsupported, "dropout", [](Json& f) { f["model"]["dropout"] = 0.1; });
@@ -53,16 +57,21 @@ TEST(HostileJson, BadValues) {
   expect_json_error(kBad, "id", [](Json& f) { f["model"]["vocab"]["a"] = 2000000000; });
   expect_json_error(kBad, "id", [](Json& f) { f["model"]["vocab"]["a"] = 18446744073709551615ull; });
   expect_json_error(kBad, "integer", [](Json& f) { f["model"]["vocab"]["a"] = 1.5; });
-  expect_json_error(kBad, "both with id", [](Json& f) { f["model"]["vocab"]["a"] = f["model"]["vocab"]["b"]; });
+  expect_json_error(kBad, "both with id",
+                    [](Json& f) { f["model"]["vocab"]["a"] = f["model"]["vocab"]["b"]; });
   expect_json_error(kBad, "unk_token", [](Json& f) { f["model"]["unk_token"] = "not there"; });
   expect_json_error(kBad, "<0x00>", [](Json& f) { f["model"]["byte_fallback"] = true; });
-  expect_json_error(kBad, "<0x41>", [](Json& f) {
-    f["model"]["vocab"]["<0x-1>"] = f["model"]["vocab"]["<0x41>"];
-    f["model"]["vocab"].erase("<0x41>");
-  }, "llama2");
+  expect_json_error(
+      kBad, "<0x41>",
+      [](Json& f) {
+        f["model"]["vocab"]["<0x-1>"] = f["model"]["vocab"]["<0x41>"];
+        f["model"]["vocab"].erase("<0x41>");
+      },
+      "llama2");
   expect_json_error(kBad, "vocab", [](Json& f) { f["model"]["vocab"] = Json::array(); });
   expect_json_error(kBad, "regular expression", [](Json& f) {
-    f["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "("}}}, {"behavior", "Isolated"}, {"invert", false}};
+    f["pre_tokenizer"] = {
+        {"type", "Split"}, {"pattern", {{"Regex", "("}}}, {"behavior", "Isolated"}, {"invert", false}};
   });
   expect_error(kBad, "JSON", [] { tokenizer_from_json("{\"a\""); });
   expect_error(kBad, "JSON", [] { tokenizer_from_json("[]"); });
@@ -105,8 +114,12 @@ TEST(HostileSentencePiece, BadPieces) {
   refuse("rules", [](auto& m) { m.charsmap = "xy"; });
   refuse("trie", [](auto& m) { m.charsmap = std::string("\xFF\xFF\xFF\x7F", 4) + std::string(2000, 'a'); });
   // A branch that leaves the array, and a replacement beyond the end of the texts.
-  refuse("branch", [](auto& m) { m.charsmap = std::string("\0\4\0\0", 4) + std::string(1024, '\x77') + std::string(1, '\0'); });
-  refuse("replacement", [](auto& m) { m.charsmap = std::string("\0\4\0\0", 4) + std::string(1024, '\xFF') + std::string(1, '\0'); });
+  refuse("branch", [](auto& m) {
+    m.charsmap = std::string("\0\4\0\0", 4) + std::string(1024, '\x77') + std::string(1, '\0');
+  });
+  refuse("replacement", [](auto& m) {
+    m.charsmap = std::string("\0\4\0\0", 4) + std::string(1024, '\xFF') + std::string(1, '\0');
+  });
 }
 
 TEST(HostileSentencePiece, TruncatedAndForeignFiles) {
@@ -116,7 +129,8 @@ TEST(HostileSentencePiece, TruncatedAndForeignFiles) {
   };
   EXPECT_NO_THROW(parse(text));
   // The model's last parts are optional to the format; what is cut among its pieces is always noticed.
-  for (size_t size = 0; size < text.size() / 2; size += 61) EXPECT_THROW(parse(std::string_view(text).substr(0, size)), Error);
+  for (size_t size = 0; size < text.size() / 2; size += 61)
+    EXPECT_THROW(parse(std::string_view(text).substr(0, size)), Error);
   expect_error(ErrorCode::kBadFile, "", [&] { parse("not a model at all"); });
   SentencePieceModel word = small_model();
   word.kind = static_cast<SentencePieceModel::Kind>(3);
@@ -128,7 +142,8 @@ TEST(HostileSentencePiece, WritesWhatItReads) {
     const auto file = MappedFile::open(tokenizer_data(std::string(name) + ".model"));
     const auto model = parse_sentencepiece_model(file->bytes(), name);
     const std::string bytes = serialize_sentencepiece_model(model);
-    const auto again = parse_sentencepiece_model({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, name);
+    const auto again =
+        parse_sentencepiece_model({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, name);
     EXPECT_EQ(serialize_sentencepiece_model(again), bytes);
     ASSERT_EQ(again.pieces.size(), model.pieces.size());
     EXPECT_EQ(again.charsmap, model.charsmap);
@@ -136,7 +151,8 @@ TEST(HostileSentencePiece, WritesWhatItReads) {
 }
 
 TEST(HostileGguf, BadVocabularies) {
-  const auto refuse = [](ErrorCode code, const std::string& part, const std::function<void(GgufVocabulary&)>& change) {
+  const auto refuse = [](ErrorCode code, const std::string& part,
+                         const std::function<void(GgufVocabulary&)>& change) {
     GgufVocabulary v;
     v.model = "gpt2";
     v.pre = "gpt-2";

@@ -17,7 +17,8 @@ namespace {
 
 std::string from_hex(const std::string& hex) {
   std::string out;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) out.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  for (size_t i = 0; i + 1 < hex.size(); i += 2)
+    out.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
   return out;
 }
 
@@ -77,12 +78,13 @@ TEST(RegexTest, SpaceIsWhiteSpaceOnly) {
 
 TEST(RegexTest, KnowsLettersNewerThanPcre2) {
   RegexScratch scratch;
-  EXPECT_TRUE(Regex("\\p{L}").find("\xF0\xB1\x8D\x90", 0, scratch));       // U+31350
+  EXPECT_TRUE(Regex("\\p{L}").find("\xF0\xB1\x8D\x90", 0, scratch));  // U+31350
   EXPECT_FALSE(Regex("[^\\p{L}]").find("\xF0\xB1\x8D\x90", 0, scratch));
 }
 
 TEST(RegexTest, RefusesWhatMeansSomethingElse) {
-  for (const char* pattern : {"\\h", "[a[b]]", "[a&&b]", "a{1,3}+", "(?m:a)", "(*ACCEPT)", "\\K", "(", "[", "a\\", "\\p{L"})
+  for (const char* pattern :
+       {"\\h", "[a[b]]", "[a&&b]", "a{1,3}+", "(?m:a)", "(*ACCEPT)", "\\K", "(", "[", "a\\", "\\p{L"})
     EXPECT_THROW(Regex{pattern}, Error) << pattern;
   RegexScratch scratch;
   // Backtracking without end is stopped.
@@ -124,11 +126,13 @@ TEST(Tokenizers, LongRunsFinish) {
     for (int i = 0; i < 250'000; ++i) out += i % 2 == 0 ? "\xCC\x81" : "\xCC\xA3";
     return out;
   }();
-  const std::string texts[] = {std::string(1 << 20, ' '), std::string(1 << 20, 'a'), std::string(1 << 20, '\n'),
-                               std::string(1 << 20, '9'), std::string(1 << 20, '<'), marks};
+  const std::string texts[] = {std::string(1 << 20, ' '),  std::string(1 << 20, 'a'),
+                               std::string(1 << 20, '\n'), std::string(1 << 20, '9'),
+                               std::string(1 << 20, '<'),  marks};
   for (const char* name : {"gpt2", "smollm", "llama3", "qwen2", "llama2", "sp_bpe"}) {
     const bool is_model = std::string(name) == "sp_bpe";
-    const auto tokenizer = Tokenizer::load(tokenizer_data(std::string(name) + (is_model ? ".model" : ".tokenizer.json")));
+    const auto tokenizer =
+        Tokenizer::load(tokenizer_data(std::string(name) + (is_model ? ".model" : ".tokenizer.json")));
     for (const std::string& text : texts) {
       const auto begin = std::chrono::steady_clock::now();
       const auto ids = tokenizer->encode(text, {false, false});
@@ -144,13 +148,15 @@ TEST(Tokenizers, LongRunsFinish) {
 
 TEST(StreamDecoderTest, NeverSplitsACharacter) {
   std::mt19937_64 random(9);
-  for (const char* name : {"gpt2.tokenizer.json", "llama2.tokenizer.json", "sp_bpe.model", "sp_bpe_unk.model"}) {
+  for (const char* name :
+       {"gpt2.tokenizer.json", "llama2.tokenizer.json", "sp_bpe.model", "sp_bpe_unk.model"}) {
     const auto tokenizer = Tokenizer::load(tokenizer_data(name));
     for (int round = 0; round < 300; ++round) {
       std::vector<int32_t> ids;
       for (int i = 0; i < 30; ++i)
         // Low ids are bytes, so that most of the characters are broken.
-        ids.push_back(static_cast<int32_t>(random() % (round % 2 ? 300 : static_cast<uint64_t>(tokenizer->vocab_size()))));
+        ids.push_back(static_cast<int32_t>(
+            random() % (round % 2 ? 300 : static_cast<uint64_t>(tokenizer->vocab_size()))));
       StreamDecoder stream(tokenizer);
       std::string streamed;
       for (const int32_t id : ids) {

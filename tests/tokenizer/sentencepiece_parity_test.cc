@@ -14,8 +14,8 @@ SentencePieceModel read_model(const std::string& name) {
 }
 
 class SentencePieceParity : public testing::TestWithParam<const char*> {};
-// Without the unigram model: "----" has two cuts of the same likelihood, which versions 0.1 and 0.2 of the library, to
-// which we leave such models, round differently.
+// Without the unigram model: "----" has two cuts of the same likelihood, which versions 0.1 and 0.2 of the
+// library, to which we leave such models, round differently.
 class SentencePieceBpeParity : public testing::TestWithParam<const char*> {};
 
 TEST_P(SentencePieceBpeParity, MegabyteOfText) {
@@ -26,11 +26,12 @@ TEST_P(SentencePieceBpeParity, MegabyteOfText) {
 
 TEST_P(SentencePieceParity, Cases) {
   const bool has_rules = std::string(GetParam()) == "sp_unigram";
-  expect_cases(tokenizer_from_model(GetParam()), read_json(std::string(GetParam()) + ".expected.json").at("cases"),
-               !has_rules);
+  expect_cases(tokenizer_from_model(GetParam()),
+               read_json(std::string(GetParam()) + ".expected.json").at("cases"), !has_rules);
 }
 
-INSTANTIATE_TEST_SUITE_P(Trained, SentencePieceBpeParity, testing::Values("sp_bpe", "sp_bpe_unk", "sp_bpe_words"));
+INSTANTIATE_TEST_SUITE_P(Trained, SentencePieceBpeParity,
+                         testing::Values("sp_bpe", "sp_bpe_unk", "sp_bpe_words"));
 INSTANTIATE_TEST_SUITE_P(Trained, SentencePieceParity,
                          testing::Values("sp_bpe", "sp_bpe_unk", "sp_bpe_words", "sp_unigram"));
 
@@ -47,7 +48,8 @@ TEST(SentencePieceFastPath, AgreesWithTheLibraryWhenScoresTie) {
     SentencePieceModel model = read_model(name);
     for (size_t i = 0; i < model.pieces.size(); ++i) model.pieces[i].score = -static_cast<float>(i % 3);
     Vocabulary vocabulary;
-    for (size_t i = 0; i < model.pieces.size(); ++i) vocabulary.set(static_cast<int32_t>(i), model.pieces[i].text);
+    for (size_t i = 0; i < model.pieces.size(); ++i)
+      vocabulary.set(static_cast<int32_t>(i), model.pieces[i].text);
     vocabulary.finish();
     const auto fast = make_sentencepiece_encoder(model, vocabulary, DummyPrefix::kEverySection);
     const auto library = make_library_encoder(model, DummyPrefix::kEverySection);
@@ -65,7 +67,8 @@ TEST(SentencePieceFastPath, AgreesWithTheLibraryWhenScoresTie) {
 
 TEST(SentencePieceGguf, SameIdsAsTheModelFile) {
   const auto tokenizer = Tokenizer::load(tokenizer_data("sp_bpe.gguf"));
-  expect_hashes(read_json("sp_bpe.expected.json").at("text_plain"), tokenizer->encode(long_text(), {false, false}));
+  expect_hashes(read_json("sp_bpe.expected.json").at("text_plain"),
+                tokenizer->encode(long_text(), {false, false}));
   EXPECT_EQ(tokenizer->fingerprint(), tokenizer_from_model("sp_bpe")->fingerprint());
   EXPECT_EQ(tokenizer->bos_id(), 1);
   EXPECT_EQ(tokenizer->eos_ids(), std::vector<int32_t>{2});
