@@ -24,8 +24,8 @@ enum class ErrorCode {
 /// Short lower-case name of a code ("bad file"), for messages and JSON.
 BEACON_API const char* to_string(ErrorCode code);
 
-/// Thrown by every function of the library that can fail. what() is one line: what was expected, what was found and,
-/// where it helps, what to do.
+/// Thrown by every function of the library that can fail. what() is one line: what was expected, what was
+/// found and, where it helps, what to do.
 class BEACON_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

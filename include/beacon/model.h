@@ -13,11 +13,12 @@ namespace beacon {
 struct ModelInfo {
   std::string family;               ///< llama, mistral or qwen2
   std::string base_fingerprint;     ///< identifies the base weights and their layout
-  std::string adapter_fingerprint;  ///< identifies the beacon tensors; "untrained" when they were copied from the base
+  std::string adapter_fingerprint;  ///< identifies the beacon tensors; "untrained" when they were copied from
+                                    ///< the base
   std::string tokenizer_fingerprint;
-  std::string compute;              ///< f32 or bf16
-  std::string isa;                  ///< instruction set of the kernels
-  std::string rope;                 ///< the rotation in words, for messages
+  std::string compute;  ///< f32 or bf16
+  std::string isa;      ///< instruction set of the kernels
+  std::string rope;     ///< the rotation in words, for messages
   int64_t num_hidden_layers = 0;
   int64_t hidden_size = 0;
   int64_t num_attention_heads = 0;
@@ -31,12 +32,12 @@ struct ModelInfo {
   int threads = 1;
 };
 
-/// A base model, its tokenizer and its beacon tensors. Constant after load() and safe to share between threads; sessions
-/// keep it alive. Weights stay memory-mapped and quantised as they are in the file.
+/// A base model, its tokenizer and its beacon tensors. Constant after load() and safe to share between
+/// threads; sessions keep it alive. Weights stay memory-mapped and quantised as they are in the file.
 class BEACON_API Model {
  public:
-  /// Opens a Hugging Face folder or a GGUF file, and an adapter if one is named. Everything is checked before it returns;
-  /// throws Error (kNotFound, kBadFile, kUnsupported, kMismatch, kInvalidArgument).
+  /// Opens a Hugging Face folder or a GGUF file, and an adapter if one is named. Everything is checked before
+  /// it returns; throws Error (kNotFound, kBadFile, kUnsupported, kMismatch, kInvalidArgument).
   static std::shared_ptr<const Model> load(const ModelOptions& options);
   ~Model();
   Model(const Model&) = delete;
@@ -44,7 +45,8 @@ class BEACON_API Model {
 
   const ModelInfo& info() const;
   const Tokenizer& tokenizer() const;
-  /// Name of the chat template the model carries (see chat.h); throws kUnsupported when it carries none we know.
+  /// Name of the chat template the model carries (see chat.h); throws kUnsupported when it carries none we
+  /// know.
   std::string chat_template() const;
 
   struct Impl;

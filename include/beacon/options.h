@@ -1,7 +1,8 @@
 #pragma once
 /// \file options.h
-/// Plain option structs: every field has its default, its unit and its neutral value. Unset optionals mean "as the
-/// adapter says", and without an adapter the defaults named here. Options are checked once, by the call they go to.
+/// Plain option structs: every field has its default, its unit and its neutral value. Unset optionals mean
+/// "as the adapter says", and without an adapter the defaults named here. Options are checked once, by the
+/// call they go to.
 #include <beacon/error.h>
 #include <beacon/export.h>
 
@@ -29,9 +30,11 @@ enum class MemoryType {
 
 /// Overrides of a model's rotary position embedding, to extend its window (study section 1.11).
 struct RopeOverride {
-  std::optional<std::string> scaling;  ///< none, linear, dynamic, yarn, llama3 or ntk (a fixed NTK-aware base)
-  std::optional<double> factor;        ///< positions the model may reach, as a multiple of what it was trained on; > 0
-  std::optional<double> theta;         ///< base of the rotation; > 0
+  std::optional<std::string>
+      scaling;  ///< none, linear, dynamic, yarn, llama3 or ntk (a fixed NTK-aware base)
+  std::optional<double>
+      factor;  ///< positions the model may reach, as a multiple of what it was trained on; > 0
+  std::optional<double> theta;  ///< base of the rotation; > 0
 };
 
 /// What Model::load needs.
@@ -41,31 +44,32 @@ struct ModelOptions {
   ComputeType compute = ComputeType::kAuto;
   int threads = 0;  ///< threads of the dense layers and kernels, for the whole process; 0 = all cores
   RopeOverride rope;
-  /// Bias added to the attention scores of beacon keys in every head when the adapter holds no gate of its own. Unset:
-  /// none, as in the paper, when an adapter or the checkpoint configures beacons; -4 without any, because beacons that
-  /// nobody trained do harm and so are nearly silent. 0 adds nothing.
+  /// Bias added to the attention scores of beacon keys in every head when the adapter holds no gate of its
+  /// own. Unset: none, as in the paper, when an adapter or the checkpoint configures beacons; -4 without any,
+  /// because beacons that nobody trained do harm and so are nearly silent. 0 adds nothing.
   std::optional<float> beacon_gate;
 };
 
 /// How a text is condensed. Integers are tokens.
 struct BeaconOptions {
-  bool enabled = true;               ///< false: a plain model, every token stays raw
-  std::optional<int64_t> window;     ///< raw tokens condensed together; default 1024
-  std::optional<int64_t> stride;     ///< raw tokens let go when a window is full; default 512
-  /// Raw tokens per beacon. One value: always that. Several: chosen by ratio_mix. 0 keeps tokens raw. Empty: as the
-  /// adapter says, without one {2, 4, 8, 16, 32, 64, 128} with adapt-1024.
+  bool enabled = true;            ///< false: a plain model, every token stays raw
+  std::optional<int64_t> window;  ///< raw tokens condensed together; default 1024
+  std::optional<int64_t> stride;  ///< raw tokens let go when a window is full; default 512
+  /// Raw tokens per beacon. One value: always that. Several: chosen by ratio_mix. 0 keeps tokens raw. Empty:
+  /// as the adapter says, without one {2, 4, 8, 16, 32, 64, 128} with adapt-1024.
   std::vector<int64_t> ratios;
   std::optional<std::string> ratio_mix;  ///< step-random, instance-random, sequence or adapt-N
-  std::optional<int64_t> sink;           ///< first tokens kept for ever; default 1 when stride < window, else 0
+  std::optional<int64_t> sink;  ///< first tokens kept for ever; default 1 when stride < window, else 0
   std::optional<std::string> placement;  ///< interleave or append; default interleave
-  std::optional<std::string> attention;  ///< full-coverage, step-expansion or segmentation; default full-coverage
-  std::optional<bool> attend_prev;       ///< beacons see earlier beacons of their window; default true
+  std::optional<std::string>
+      attention;                    ///< full-coverage, step-expansion or segmentation; default full-coverage
+  std::optional<bool> attend_prev;  ///< beacons see earlier beacons of their window; default true
   std::optional<int64_t> parallel_windows;  ///< full windows read in one forward; default 1
   std::optional<int64_t> skip_first;        ///< first tokens that are never condensed; default 0
   std::optional<int64_t> skip_last;         ///< tokens from this index on stay raw; default: none
-  int64_t expected_tokens = 0;      ///< length of the text to come, for adapt-N; 0 = the length of the first feed
-  bool beyond_positions = false;    ///< go on past the positions the base was trained on (speed tests only)
-  uint64_t seed = 42;               ///< of the random ratio policies
+  int64_t expected_tokens = 0;  ///< length of the text to come, for adapt-N; 0 = the length of the first feed
+  bool beyond_positions = false;  ///< go on past the positions the base was trained on (speed tests only)
+  uint64_t seed = 42;             ///< of the random ratio policies
 };
 
 /// What a Session needs besides its model.

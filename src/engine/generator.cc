@@ -35,12 +35,14 @@ bool ends(const GenerateOptions& options, const Tokenizer& tokenizer, int32_t id
 
 }  // namespace
 
-GenerateResult run_generation(const GenerateOptions& options, const GeneratorPorts& ports, const TokenCallback& on_token) {
-  require(options.max_new_tokens >= 0, ErrorCode::kInvalidArgument, "max_new_tokens is {}; 0 or more was expected",
-          options.max_new_tokens);
+GenerateResult run_generation(const GenerateOptions& options, const GeneratorPorts& ports,
+                              const TokenCallback& on_token) {
+  require(options.max_new_tokens >= 0, ErrorCode::kInvalidArgument,
+          "max_new_tokens is {}; 0 or more was expected", options.max_new_tokens);
   Memory::Impl& memory = *ports.memory;
   const auto& tokenizer = memory.model->impl().tokenizer;
-  require(tokenizer != nullptr, ErrorCode::kNotFound, "the model has no tokenizer, so its tokens cannot be turned into text");
+  require(tokenizer != nullptr, ErrorCode::kNotFound,
+          "the model has no tokenizer, so its tokens cannot be turned into text");
   Sampler sampler(options.sampling);
   if (memory.sampler) sampler.restore(*memory.sampler);
   TextStream stream(tokenizer, options.stop);
@@ -55,7 +57,8 @@ GenerateResult run_generation(const GenerateOptions& options, const GeneratorPor
       ports.feed_pending();
     }
     const at::Tensor logits = ports.logits();
-    const int32_t id = sampler.sample({logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel())}, memory.recent);
+    const int32_t id =
+        sampler.sample({logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel())}, memory.recent);
     memory.pending = id;
     result.ids.push_back(id);
     const bool eos = ends(options, *tokenizer, id);

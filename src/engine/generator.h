@@ -18,6 +18,7 @@ struct GeneratorPorts {
 };
 
 // Times and prompt tokens are left to the caller.
-GenerateResult run_generation(const GenerateOptions& options, const GeneratorPorts& ports, const TokenCallback& on_token);
+GenerateResult run_generation(const GenerateOptions& options, const GeneratorPorts& ports,
+                              const TokenCallback& on_token);
 
 }  // namespace beacon

@@ -1,6 +1,5 @@
-#include <beacon/memory.h>
-
 #include <ATen/Functions.h>
+#include <beacon/memory.h>
 #include <c10/core/InferenceMode.h>
 
 #include "base/check.h"
@@ -21,9 +20,12 @@ KvGeometry kv_geometry(const Model::Impl& model, const WindowOptions& options, a
 
 at::ScalarType memory_scalar(MemoryType type, const Model::Impl& model) {
   switch (type) {
-    case MemoryType::kF32: return at::kFloat;
-    case MemoryType::kBF16: return at::kBFloat16;
-    case MemoryType::kAuto: break;
+    case MemoryType::kF32:
+      return at::kFloat;
+    case MemoryType::kBF16:
+      return at::kBFloat16;
+    case MemoryType::kAuto:
+      break;
   }
   return model.compute;
 }
@@ -35,11 +37,14 @@ void check_positions(int64_t positions, int64_t max_positions, const std::string
 
 double Ledger::mean_ratio() const {
   const int64_t condensed = tokens_read - raw_rows - sink_rows;
-  return beacon_rows > 0 && condensed > beacon_rows ? static_cast<double>(condensed) / static_cast<double>(beacon_rows) : 1.0;
+  return beacon_rows > 0 && condensed > beacon_rows
+             ? static_cast<double>(condensed) / static_cast<double>(beacon_rows)
+             : 1.0;
 }
 
 Memory::Impl::Impl(std::shared_ptr<const Model> of, const WindowOptions& options, at::ScalarType type)
-    : model(std::move(of)), state{Planner(options), KvMemory(kv_geometry(model->impl(), options, type)), {}, {}} {}
+    : model(std::move(of)),
+      state{Planner(options), KvMemory(kv_geometry(model->impl(), options, type)), {}, {}} {}
 
 std::unique_ptr<Memory::Impl> Memory::Impl::clone() const {
   const c10::InferenceMode inference;
@@ -58,7 +63,8 @@ std::unique_ptr<Memory::Impl> Memory::Impl::clone() const {
 void Memory::Impl::remember(std::span<const int32_t> ids) {
   hash.update(ids);
   recent.insert(recent.end(), ids.begin(), ids.end());
-  if (recent.size() > 2 * kRecentTokens) recent.erase(recent.begin(), recent.end() - static_cast<int64_t>(kRecentTokens));
+  if (recent.size() > 2 * kRecentTokens)
+    recent.erase(recent.begin(), recent.end() - static_cast<int64_t>(kRecentTokens));
 }
 
 Ledger Memory::Impl::ledger() const {

@@ -18,14 +18,15 @@ Span span_of(const OpenRow& row) {
   return {row.kind == SlotKind::kRaw ? row.token : row.span_begin, row.token + 1};
 }
 
-// What the ledger knows of rows that leave an open window without being condensed: runs of raw rows (ratio 0) and the
-// beacons among them, with the ratio each really has.
+// What the ledger knows of rows that leave an open window without being condensed: runs of raw rows (ratio 0)
+// and the beacons among them, with the ratio each really has.
 void append_open_rows(const std::vector<OpenRow>& open, int64_t by, ReadState& out) {
   for (const OpenRow& row : open) {
     const Span span = moved(span_of(row), by);
     out.beacon_spans.push_back(span);
     const bool raw = row.kind == SlotKind::kRaw;
-    const bool extends = raw && !out.windows.empty() && out.windows.back().ratio == 0 && out.windows.back().tokens.end == span.begin;
+    const bool extends = raw && !out.windows.empty() && out.windows.back().ratio == 0 &&
+                         out.windows.back().tokens.end == span.begin;
     if (extends) {
       out.windows.back().tokens.end = span.end;
       ++out.windows.back().num_beacons;
@@ -44,11 +45,13 @@ void append_closed(const ReadState& part, int64_t by, ReadState& out) {
 }
 
 void check_parts(const std::vector<const Memory*>& parts) {
-  require(!parts.empty(), ErrorCode::kInvalidArgument, "no memories to join were given; one or more were expected");
+  require(!parts.empty(), ErrorCode::kInvalidArgument,
+          "no memories to join were given; one or more were expected");
   const Memory::Impl& first = parts.front()->impl();
   for (const Memory* part : parts) {
     const Memory::Impl& other = part->impl();
-    require(other.model == first.model, ErrorCode::kMismatch, "the memories to join were loaded with different models");
+    require(other.model == first.model, ErrorCode::kMismatch,
+            "the memories to join were loaded with different models");
     require(other.state.kv.geometry() == first.state.kv.geometry(), ErrorCode::kMismatch,
             "the memories to join hold different kinds of keys (memory type, or with and without beacons)");
   }
@@ -56,7 +59,8 @@ void check_parts(const std::vector<const Memory*>& parts) {
 
 std::vector<int32_t> hash_as_tokens(const std::string& hex) {
   std::vector<int32_t> words;
-  for (size_t i = 0; i + 8 <= hex.size(); i += 8) words.push_back(static_cast<int32_t>(std::stoul(hex.substr(i, 8), nullptr, 16)));
+  for (size_t i = 0; i + 8 <= hex.size(); i += 8)
+    words.push_back(static_cast<int32_t>(std::stoul(hex.substr(i, 8), nullptr, 16)));
   return words;
 }
 
@@ -91,7 +95,8 @@ Memory Memory::join(const std::vector<const Memory*>& parts, bool beyond_positio
     check_positions(counts.total(), first.model->info().max_positions,
                     "join fewer memories, or build them at a larger ratio");
   }
-  joined->state.planner = Planner(last.options(), shifted(last.state.planner.state(), tokens_before, counts.sink, counts.beacons));
+  joined->state.planner = Planner(
+      last.options(), shifted(last.state.planner.state(), tokens_before, counts.sink, counts.beacons));
   joined->state.kv = splice(first.state.kv.geometry(), pieces, counts, first.model->impl().net.rope());
   joined->beyond_positions = beyond_positions;
   return Memory(std::move(joined));
@@ -119,18 +124,22 @@ Memory Memory::cut(int64_t from, int64_t to) const {
   }
   BEACON_CHECK(row == own.beacons);
   const std::vector<OpenRow>& open = state.planner.state().open;
-  const bool reaches_open = !open.empty() && span_of(open.front()).begin < to && state.planner.tokens_planned() > from;
+  const bool reaches_open =
+      !open.empty() && span_of(open.front()).begin < to && state.planner.tokens_planned() > from;
   if (reaches_open) {
     counts.open = own.open;
     pieces.push_back({&state.kv, own.sink + own.beacons, own.open});
-    cut->state.planner = Planner(impl_->options(), shifted(state.planner.state(), 0, counts.sink, counts.beacons));
+    cut->state.planner =
+        Planner(impl_->options(), shifted(state.planner.state(), 0, counts.sink, counts.beacons));
     cut->pending = impl_->pending;
   } else {
-    cut->state.planner = Planner(impl_->options(), without_open_window(state.planner.state(), counts.sink, counts.beacons));
+    cut->state.planner =
+        Planner(impl_->options(), without_open_window(state.planner.state(), counts.sink, counts.beacons));
     pieces.push_back({&state.kv, own.sink + own.beacons, 0});
   }
   require(counts.beacons + counts.open > 0, ErrorCode::kInvalidArgument,
-          "nothing of the memory lies in tokens [{}, {}); it covers {} tokens", from, to, state.planner.tokens_planned());
+          "nothing of the memory lies in tokens [{}, {}); it covers {} tokens", from, to,
+          state.planner.tokens_planned());
   cut->state.kv = splice(state.kv.geometry(), pieces, counts, impl_->model->impl().net.rope());
   cut->hash = impl_->hash;
   cut->recent = impl_->recent;

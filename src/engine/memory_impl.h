@@ -17,11 +17,11 @@ struct Memory::Impl {
 
   std::shared_ptr<const Model> model;
   ReadState state;
-  SourceHash hash;                         // over every token fed
-  std::vector<int32_t> recent;             // the youngest tokens fed, at most kRecentTokens
-  std::optional<int32_t> pending;          // sampled last, not fed yet
+  SourceHash hash;                                // over every token fed
+  std::vector<int32_t> recent;                    // the youngest tokens fed, at most kRecentTokens
+  std::optional<int32_t> pending;                 // sampled last, not fed yet
   std::optional<std::vector<std::byte>> sampler;  // generator state of the generation that was going on
-  at::Tensor last_hidden;                  // f32 [1, D] of the last token fed; undefined before the first
+  at::Tensor last_hidden;  // f32 [1, D] of the last token fed; undefined before the first
   std::string title;
   bool beyond_positions = false;
 

@@ -1,8 +1,7 @@
 // Memory to and from files. The container is memory/memory_file.h; here is what goes into it.
+#include <ATen/Functions.h>
 #include <beacon/memory.h>
 #include <c10/core/InferenceMode.h>
-
-#include <ATen/Functions.h>
 
 #include <cstring>
 
@@ -16,9 +15,10 @@ namespace beacon {
 namespace {
 
 // Blocks of the session beside those the container knows.
-constexpr std::string_view kLastHidden = "session.last_hidden";  // F32 [D]: hidden state of the last token fed
-constexpr std::string_view kRecent = "session.recent";           // I32 [n]: youngest tokens, for repetition penalties
-constexpr std::string_view kWindows = "window.records";          // I64 [n, 4]: begin, end, ratio, rows of each close
+constexpr std::string_view kLastHidden =
+    "session.last_hidden";                               // F32 [D]: hidden state of the last token fed
+constexpr std::string_view kRecent = "session.recent";   // I32 [n]: youngest tokens, for repetition penalties
+constexpr std::string_view kWindows = "window.records";  // I64 [n, 4]: begin, end, ratio, rows of each close
 
 std::map<std::string, std::string> rope_entries(const RopeConfig& rope) {
   const auto number = [](double x) { return fmt::format("{:.17g}", x); };
@@ -104,12 +104,13 @@ std::vector<T> values_of(const TensorView& block) {
 void check_belongs(const MemoryManifest& manifest, const Model& model) {
   const ModelInfo& info = model.info();
   const auto same = [](const std::string& found, const std::string& expected, const char* what) {
-    require(found == expected, ErrorCode::kMismatch, "the memory was made with another {} ({}), this model's is {}", what,
-            found, expected);
+    require(found == expected, ErrorCode::kMismatch,
+            "the memory was made with another {} ({}), this model's is {}", what, found, expected);
   };
   same(manifest.base, info.base_fingerprint, "base model");
   same(manifest.adapter, info.adapter_fingerprint, "adapter");
-  same(manifest.tokenizer, info.tokenizer_fingerprint.empty() ? "none" : info.tokenizer_fingerprint, "tokenizer");
+  same(manifest.tokenizer, info.tokenizer_fingerprint.empty() ? "none" : info.tokenizer_fingerprint,
+       "tokenizer");
   const auto expected = rope_entries(model.impl().net.rope().config());
   for (const auto& [key, value] : expected) {
     const auto found = manifest.rope.find(key);
@@ -119,15 +120,17 @@ void check_belongs(const MemoryManifest& manifest, const Model& model) {
   }
   require(manifest.layers == info.num_hidden_layers && manifest.kv_heads == info.num_key_value_heads &&
               manifest.head_dim == info.head_dim,
-          ErrorCode::kMismatch, "the memory has {} layers of {} x {} keys, the model {} of {} x {}", manifest.layers,
-          manifest.kv_heads, manifest.head_dim, info.num_hidden_layers, info.num_key_value_heads, info.head_dim);
+          ErrorCode::kMismatch, "the memory has {} layers of {} x {} keys, the model {} of {} x {}",
+          manifest.layers, manifest.kv_heads, manifest.head_dim, info.num_hidden_layers,
+          info.num_key_value_heads, info.head_dim);
 }
 
 // A view [1, K, R, H] of a block; copied by KvMemory::from_rows.
 at::Tensor tensor_of(const TensorView& block) {
   const auto type = block.dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
   return at::from_blob(const_cast<std::byte*>(block.bytes.data()),
-                       {1, block.shape.at(0), block.shape.at(1), block.shape.at(2)}, at::TensorOptions().dtype(type));
+                       {1, block.shape.at(0), block.shape.at(1), block.shape.at(2)},
+                       at::TensorOptions().dtype(type));
 }
 
 KvMemory read_keys(const MemoryFile& file, const KvGeometry& geometry) {
@@ -135,11 +138,12 @@ KvMemory read_keys(const MemoryFile& file, const KvGeometry& geometry) {
   const KvCounts counts{manifest.sink_rows, manifest.beacon_rows, manifest.raw_rows};
   std::vector<KvMemory::Layer> layers;
   for (int64_t l = 0; l < geometry.num_layers; ++l) {
-    KvMemory::Layer layer{tensor_of(file.block(memory_block::keys(l))), tensor_of(file.block(memory_block::values(l))), {}};
+    KvMemory::Layer layer{
+        tensor_of(file.block(memory_block::keys(l))), tensor_of(file.block(memory_block::values(l))), {}};
     if (geometry.keys_rotated && geometry.windows_close) {
       const TensorView& before = file.block(memory_block::keys_before_rope(l));
-      require(before.dtype == DType::kF32, ErrorCode::kBadFile, "keys before RoPE of layer {} are {}, F32 was expected", l,
-              dtype_info(before.dtype).name);
+      require(before.dtype == DType::kF32, ErrorCode::kBadFile,
+              "keys before RoPE of layer {} are {}, F32 was expected", l, dtype_info(before.dtype).name);
       layer.k_pre = tensor_of(before);
     }
     layers.push_back(std::move(layer));
@@ -153,27 +157,32 @@ std::vector<WindowRecord> read_windows(const MemoryFile& file) {
   std::vector<WindowRecord> windows;
   int64_t rows = 0;
   for (size_t i = 0; i + 4 <= values.size(); i += 4) {
-    const bool sane = values[i] >= 0 && values[i] <= values[i + 1] && values[i + 2] >= 0 && values[i + 2] <= INT32_MAX &&
-                      values[i + 3] >= 0 && values[i + 3] <= file.manifest().beacon_rows;
+    const bool sane = values[i] >= 0 && values[i] <= values[i + 1] && values[i + 2] >= 0 &&
+                      values[i + 2] <= INT32_MAX && values[i + 3] >= 0 &&
+                      values[i + 3] <= file.manifest().beacon_rows;
     require(sane, ErrorCode::kBadFile, "window record {} of the memory file is out of range", i / 4);
     windows.push_back({{values[i], values[i + 1]}, static_cast<int>(values[i + 2]), values[i + 3]});
     rows += values[i + 3];
   }
   require(values.size() % 4 == 0 && rows == file.manifest().beacon_rows, ErrorCode::kBadFile,
-          "the window records of the memory file count {} beacon rows, it holds {}", rows, file.manifest().beacon_rows);
+          "the window records of the memory file count {} beacon rows, it holds {}", rows,
+          file.manifest().beacon_rows);
   return windows;
 }
 
 void read_state(const MemoryFile& file, Memory::Impl& memory) {
   const MemoryManifest& manifest = file.manifest();
   const std::span<const std::byte> planner = file.block(memory_block::kPlanner).bytes;
-  PlannerState state = planner_state_from_bytes(reinterpret_cast<const uint8_t*>(planner.data()), planner.size());
+  PlannerState state =
+      planner_state_from_bytes(reinterpret_cast<const uint8_t*>(planner.data()), planner.size());
   require(state.planned == manifest.tokens_read && state.sink_rows == manifest.sink_rows &&
-              state.beacon_rows == manifest.beacon_rows && static_cast<int64_t>(state.open.size()) == manifest.raw_rows,
+              state.beacon_rows == manifest.beacon_rows &&
+              static_cast<int64_t>(state.open.size()) == manifest.raw_rows,
           ErrorCode::kBadFile, "the plan in the memory file does not agree with its rows");
   memory.state.planner = Planner(memory.options(), std::move(state));
   const std::vector<int64_t> spans = file.source_spans();
-  for (size_t i = 0; i + 2 <= spans.size(); i += 2) memory.state.beacon_spans.push_back({spans[i], spans[i + 1]});
+  for (size_t i = 0; i + 2 <= spans.size(); i += 2)
+    memory.state.beacon_spans.push_back({spans[i], spans[i + 1]});
   memory.state.windows = read_windows(file);
   memory.hash = SourceHash(manifest.source_hash);
   memory.recent = values_of<int32_t>(file.block(kRecent));
@@ -181,7 +190,8 @@ void read_state(const MemoryFile& file, Memory::Impl& memory) {
   memory.title = manifest.title;
   const auto vocabulary = static_cast<int32_t>(memory.model->info().vocab_size);
   for (const int32_t id : memory.recent) {
-    require(id >= 0 && id < vocabulary, ErrorCode::kBadFile, "token id {} in the memory file is outside the vocabulary", id);
+    require(id >= 0 && id < vocabulary, ErrorCode::kBadFile,
+            "token id {} in the memory file is outside the vocabulary", id);
   }
   require(!memory.pending || (*memory.pending >= 0 && *memory.pending < vocabulary), ErrorCode::kBadFile,
           "the pending token of the memory file is outside the vocabulary");
@@ -205,7 +215,8 @@ void Memory::save(const std::filesystem::path& path, const std::string& title) c
   const KvMemory& kv = impl_->state.kv;
   const KvGeometry& geometry = kv.geometry();
   const KvCounts& counts = kv.counts();
-  require(counts.total() > 0, ErrorCode::kInvalidArgument, "the memory is empty; feed a text before saving it");
+  require(counts.total() > 0, ErrorCode::kInvalidArgument,
+          "the memory is empty; feed a text before saving it");
   const MemoryManifest manifest = make_manifest(*impl_, title.empty() ? impl_->title : title);
 
   std::vector<int64_t> spans, records;
@@ -217,8 +228,9 @@ void Memory::save(const std::filesystem::path& path, const std::string& title) c
   }
   const std::vector<uint8_t> planner = to_bytes(impl_->state.planner.state());
   const std::vector<int32_t> tokens = open_tokens(*impl_);
-  const std::vector<int32_t> recent(impl_->recent.end() - static_cast<int64_t>(std::min(impl_->recent.size(), Impl::kRecentTokens)),
-                                    impl_->recent.end());
+  const std::vector<int32_t> recent(
+      impl_->recent.end() - static_cast<int64_t>(std::min(impl_->recent.size(), Impl::kRecentTokens)),
+      impl_->recent.end());
 
   MemoryFileWriter writer;
   const auto count = [](const auto& values) { return static_cast<int64_t>(values.size()); };
@@ -228,11 +240,14 @@ void Memory::save(const std::filesystem::path& path, const std::string& title) c
   writer.add_block(std::string(kWindows), DType::kI64, {count(ratios), 4}, bytes_of(records));
   writer.add_block(std::string(memory_block::kPlanner), DType::kU8, {count(planner)}, bytes_of(planner));
   writer.add_block(std::string(kRecent), DType::kI32, {count(recent)}, bytes_of(recent));
-  if (impl_->sampler) writer.add_block(std::string(memory_block::kSampler), DType::kU8, {count(*impl_->sampler)}, *impl_->sampler);
+  if (impl_->sampler)
+    writer.add_block(std::string(memory_block::kSampler), DType::kU8, {count(*impl_->sampler)},
+                     *impl_->sampler);
   if (impl_->last_hidden.defined()) {
     const auto* data = reinterpret_cast<const std::byte*>(impl_->last_hidden.const_data_ptr<float>());
-    writer.add_block(std::string(kLastHidden), DType::kF32, {impl_->last_hidden.numel()},
-                     MemoryFileWriter::Bytes(data, static_cast<size_t>(impl_->last_hidden.numel()) * sizeof(float)));
+    writer.add_block(
+        std::string(kLastHidden), DType::kF32, {impl_->last_hidden.numel()},
+        MemoryFileWriter::Bytes(data, static_cast<size_t>(impl_->last_hidden.numel()) * sizeof(float)));
   }
   for (int64_t l = 0; l < geometry.num_layers; ++l) {
     const std::vector<int64_t> shape = {geometry.num_kv_heads, counts.total(), geometry.head_dim};
@@ -240,7 +255,8 @@ void Memory::save(const std::filesystem::path& path, const std::string& title) c
     writer.add_block(memory_block::values(l), manifest.dtype, shape, head_pieces(kv.values(l, 0)));
     if (manifest.keys == MemoryKeys::kRotated) {
       writer.add_block(memory_block::keys_before_rope(l), DType::kF32,
-                       {geometry.num_kv_heads, counts.open, geometry.head_dim}, head_pieces(kv.keys_before_rope(l)));
+                       {geometry.num_kv_heads, counts.open, geometry.head_dim},
+                       head_pieces(kv.keys_before_rope(l)));
     }
   }
   writer.write_file(path, manifest);
@@ -257,7 +273,8 @@ Memory Memory::load(const std::filesystem::path& path, std::shared_ptr<const Mod
   const at::ScalarType type = manifest.dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
   auto impl = std::make_unique<Impl>(std::move(model), options, type);
   require(manifest.keys == keys_of(impl->state.kv.geometry()), ErrorCode::kMismatch,
-          "the memory keeps its keys in another form (rotated or not) than the model's rope and its options need");
+          "the memory keeps its keys in another form (rotated or not) than the model's rope and its options "
+          "need");
   read_state(*file, *impl);
   impl->state.kv = read_keys(*file, impl->state.kv.geometry());
   return Memory(std::move(impl));

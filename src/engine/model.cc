@@ -1,7 +1,6 @@
+#include <ATen/Parallel.h>
 #include <beacon/chat.h>
 #include <beacon/model.h>
-
-#include <ATen/Parallel.h>
 
 #include <cmath>
 
@@ -17,11 +16,15 @@ constexpr float kUntrainedGate = -4.0F;
 
 at::ScalarType resolve_compute(ComputeType type) {
   switch (type) {
-    case ComputeType::kF32: return at::kFloat;
-    case ComputeType::kBF16: return at::kBFloat16;
-    case ComputeType::kAuto: break;
+    case ComputeType::kF32:
+      return at::kFloat;
+    case ComputeType::kBF16:
+      return at::kBFloat16;
+    case ComputeType::kAuto:
+      break;
   }
-  // Without products in hardware bf16 is several times slower than f32. Processors with AMX have them as well.
+    // Without products in hardware bf16 is several times slower than f32. Processors with AMX have them as
+    // well.
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
 #else
@@ -31,23 +34,25 @@ at::ScalarType resolve_compute(ComputeType type) {
 
 double override_factor(const RopeOverride& wanted) {
   require(wanted.factor.has_value(), ErrorCode::kInvalidArgument,
-          "rope scaling '{}' needs a factor: how many times the trained positions are to be reached", *wanted.scaling);
+          "rope scaling '{}' needs a factor: how many times the trained positions are to be reached",
+          *wanted.scaling);
   require(*wanted.factor >= 1.0 && *wanted.factor <= 1e6, ErrorCode::kInvalidArgument,
           "rope factor {} is out of range; a number from 1 to 1000000 was expected", *wanted.factor);
   return *wanted.factor;
 }
 
 // The user's wish laid over the checkpoint's own rotation; `max_positions` grows with the factor.
-RopeConfig resolve_rope(const ModelConfig& config, const RopeConfig& base, const RopeOverride& wanted, bool beacon_rules,
-                        int64_t& max_positions) {
+RopeConfig resolve_rope(const ModelConfig& config, const RopeConfig& base, const RopeOverride& wanted,
+                        bool beacon_rules, int64_t& max_positions) {
   RopeConfig rope = base;
   if (wanted.theta) {
-    require(*wanted.theta > 0.0, ErrorCode::kInvalidArgument, "rope theta {} is out of range; a positive number was expected",
-            *wanted.theta);
+    require(*wanted.theta > 0.0, ErrorCode::kInvalidArgument,
+            "rope theta {} is out of range; a positive number was expected", *wanted.theta);
     rope.theta = *wanted.theta;
   }
   if (!wanted.scaling) {
-    require(!wanted.factor, ErrorCode::kInvalidArgument, "a rope factor needs a rope scaling: linear, dynamic, ntk, yarn or llama3");
+    require(!wanted.factor, ErrorCode::kInvalidArgument,
+            "a rope factor needs a rope scaling: linear, dynamic, ntk, yarn or llama3");
     return rope;
   }
   const double theta = rope.theta;
@@ -57,9 +62,11 @@ RopeConfig resolve_rope(const ModelConfig& config, const RopeConfig& base, const
   max_positions = config.max_position_embeddings;
   if (*wanted.scaling == "none") return rope;
   rope.factor = override_factor(wanted);
-  max_positions = static_cast<int64_t>(std::floor(static_cast<double>(config.max_position_embeddings) * rope.factor));
+  max_positions =
+      static_cast<int64_t>(std::floor(static_cast<double>(config.max_position_embeddings) * rope.factor));
   if (*wanted.scaling == "ntk") {
-    // NTK-aware: the base grows so that the slowest dimension is stretched by the factor and the fastest kept.
+    // NTK-aware: the base grows so that the slowest dimension is stretched by the factor and the fastest
+    // kept.
     const auto dim = static_cast<double>(config.head_dim);
     rope.theta *= std::pow(rope.factor, dim / (dim - 2.0));
     rope.factor = 1.0;
@@ -77,16 +84,18 @@ std::string describe(const RopeConfig& rope) {
   return text;
 }
 
-// A base of other weights but the same shapes may be a fine-tune the adapter still fits: worth a word, not a refusal.
+// A base of other weights but the same shapes may be a fine-tune the adapter still fits: worth a word, not a
+// refusal.
 void check_identity(const Adapter& adapter, const std::string& base, const std::string& tokenizer) {
   const AdapterIdentity& made_for = adapter.identity();
   if (made_for.base_fingerprint && *made_for.base_fingerprint != base) {
     log_warning(fmt::format("the adapter {} was trained on other base weights (base {}, adapter made for {})",
                             adapter.path().string(), base, *made_for.base_fingerprint));
   }
-  require(!made_for.tokenizer_fingerprint || tokenizer.empty() || *made_for.tokenizer_fingerprint == tokenizer,
-          ErrorCode::kMismatch, "the adapter {} was made for another tokenizer ({}) than the model's ({})",
-          adapter.path().string(), made_for.tokenizer_fingerprint.value_or(""), tokenizer);
+  require(
+      !made_for.tokenizer_fingerprint || tokenizer.empty() || *made_for.tokenizer_fingerprint == tokenizer,
+      ErrorCode::kMismatch, "the adapter {} was made for another tokenizer ({}) than the model's ({})",
+      adapter.path().string(), made_for.tokenizer_fingerprint.value_or(""), tokenizer);
 }
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const Checkpoint& checkpoint, bool needed) {
@@ -127,7 +136,8 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   ops::Rope rope(rope_config, config.head_dim, config.max_position_embeddings,
                  rope_changed || beacons.rope ? std::nullopt : checkpoint->rope_factors());
 
-  // Beacons that nobody trained do harm (design 3): a model without any configuration of them gets them nearly silent.
+  // Beacons that nobody trained do harm (design 3): a model without any configuration of them gets them
+  // nearly silent.
   const std::optional<float> gate = options.beacon_gate || configured ? options.beacon_gate : kUntrainedGate;
   ModelWeights weights = load_weights(checkpoint, adapter, beacons, gate);
   auto impl = std::make_unique<Model::Impl>(Transformer(config, std::move(weights), std::move(rope)),

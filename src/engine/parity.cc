@@ -12,8 +12,8 @@
 #include <set>
 
 #include "base/check.h"
-#include "engine/model_impl.h"
 #include "engine/memory_impl.h"
+#include "engine/model_impl.h"
 #include "engine/reader.h"
 #include "engine/window_setup.h"
 #include "io/safetensors.h"
@@ -27,10 +27,11 @@ using Json = nlohmann::json;
 constexpr double kTolerance = 1e-4;
 
 at::Tensor tensor_of(const TensorView& view) {
-  const std::map<DType, at::ScalarType> types = {{DType::kF32, at::kFloat}, {DType::kI64, at::kLong}, {DType::kI32, at::kInt},
-                                                 {DType::kU8, at::kByte}};
+  const std::map<DType, at::ScalarType> types = {
+      {DType::kF32, at::kFloat}, {DType::kI64, at::kLong}, {DType::kI32, at::kInt}, {DType::kU8, at::kByte}};
   const auto type = types.find(view.dtype);
-  require(type != types.end(), ErrorCode::kUnsupported, "tensor {} of the case is {}", view.name, dtype_info(view.dtype).name);
+  require(type != types.end(), ErrorCode::kUnsupported, "tensor {} of the case is {}", view.name,
+          dtype_info(view.dtype).name);
   at::Tensor out = at::empty(view.shape, at::TensorOptions().dtype(type->second));
   std::memcpy(out.data_ptr(), view.bytes.data(), view.bytes.size());
   return out;
@@ -51,10 +52,14 @@ struct Pass {
 class Case {
  public:
   explicit Case(const std::filesystem::path& folder)
-      : expected_(SafetensorsFile::open(folder / "expected.safetensors")), model_(load(folder)), meta_(read_json(folder)) {
-    for (const auto& name : meta_.value("quirk_sections", Json::array())) quirks_.insert(name.get<std::string>());
+      : expected_(SafetensorsFile::open(folder / "expected.safetensors")),
+        model_(load(folder)),
+        meta_(read_json(folder)) {
+    for (const auto& name : meta_.value("quirk_sections", Json::array()))
+      quirks_.insert(name.get<std::string>());
     all_quirk_ = quirks_.count("*") != 0;
-    // Where the original's passes disagree on the same ratios it depends on how the text arrives; ours must not.
+    // Where the original's passes disagree on the same ratios it depends on how the text arrives; ours must
+    // not.
     if (same_chunk_ratios() && meta_.value("chunked_vs_full_max_abs_diff", 0.0) > kTolerance) {
       quirks_.insert({"chunked", "gen_long", "gen_short"});
     }
@@ -85,7 +90,8 @@ class Case {
 
   static Json read_json(const std::filesystem::path& folder) {
     std::ifstream in(folder / "case.json");
-    require(in.good(), ErrorCode::kNotFound, "{} has no case.json; a folder of a golden case was expected", folder.string());
+    require(in.good(), ErrorCode::kNotFound, "{} has no case.json; a folder of a golden case was expected",
+            folder.string());
     try {
       return Json::parse(in);
     } catch (const Json::exception& error) {
@@ -147,7 +153,8 @@ class Case {
     const at::Tensor logits = batch == 1 ? pass.logits.squeeze(0) : pass.logits;
     if (const TensorView* view = expected_.find("logits")) compare("logits", logits, tensor_of(*view));
     if (const TensorView* view = expected_.find("logits_tail")) {
-      compare("logits_tail", logits.narrow(0, logits.size(0) - view->shape[0], view->shape[0]), tensor_of(*view));
+      compare("logits_tail", logits.narrow(0, logits.size(0) - view->shape[0], view->shape[0]),
+              tensor_of(*view));
     }
     compare_memory("mem", "mem.", state);
     compare_masks(pass.steps);
@@ -215,8 +222,8 @@ class Case {
     }
   }
 
-  // Golden keys are before RoPE; ours are rotated, so the expected ones are rotated to the row's position. Rows of the
-  // open window are compared before RoPE as well, since a plan may have placed them elsewhere.
+  // Golden keys are before RoPE; ours are rotated, so the expected ones are rotated to the row's position.
+  // Rows of the open window are compared before RoPE as well, since a plan may have placed them elsewhere.
   void compare_memory(const std::string& section, const std::string& prefix, const ReadState& state,
                       const std::string& quirk_of = {}) {
     double worst = 0.0;
@@ -292,15 +299,21 @@ class Case {
     compare("eval_loss", mean.view({1}), expected);
   }
 
-  void compare(const std::string& section, const at::Tensor& ours, const at::Tensor& expected, const std::string& quirk_of = {}) {
+  void compare(const std::string& section, const at::Tensor& ours, const at::Tensor& expected,
+               const std::string& quirk_of = {}) {
     const double diff = max_diff(ours, expected);
     add(section, quirk_of.empty() ? section : quirk_of, diff <= kTolerance, diff, kTolerance);
   }
 
-  void add(const std::string& section, const std::string& quirk_of, bool ok, double diff, double tolerance, std::string note = {}) {
+  void add(const std::string& section, const std::string& quirk_of, bool ok, double diff, double tolerance,
+           std::string note = {}) {
     const bool quirk = all_quirk_ || quirks_.count(quirk_of) != 0;
     if (quirk) note = note.empty() ? "the original has a bug here" : note + "; the original has a bug here";
-    lines_.push_back({section, quirk ? ParityLine::kQuirk : ok ? ParityLine::kPass : ParityLine::kFail, diff, tolerance, note});
+    lines_.push_back({section,
+                      quirk ? ParityLine::kQuirk
+                      : ok  ? ParityLine::kPass
+                            : ParityLine::kFail,
+                      diff, tolerance, note});
   }
 
   SafetensorsFile expected_;

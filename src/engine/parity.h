@@ -22,8 +22,9 @@ struct ParityLine {
   std::string note;
 };
 
-// Compares every section of the case in the folder (case.json, config.json, model.safetensors, expected.safetensors; the
-// form is that of the golden cases in tests/data/golden). f32. Throws Error when the folder is not such a case.
+// Compares every section of the case in the folder (case.json, config.json, model.safetensors,
+// expected.safetensors; the form is that of the golden cases in tests/data/golden). f32. Throws Error when
+// the folder is not such a case.
 std::vector<ParityLine> run_parity_case(const std::filesystem::path& folder);
 
 }  // namespace beacon

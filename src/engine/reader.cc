@@ -23,9 +23,15 @@ std::vector<uint8_t> beacon_flags(const ReadState& state, std::span<const OpenRo
 
 class StepRunner {
  public:
-  StepRunner(const Transformer& net, ReadState& state, const ReadRequest& request, TransformerScratch& scratch)
-      : net_(net), state_(state), request_(request), scratch_(scratch), batch_(state.kv.geometry().batch),
-        num_tokens_(static_cast<int64_t>(request.ids.size()) / batch_), first_token_(state.planner.tokens_planned()) {}
+  StepRunner(const Transformer& net, ReadState& state, const ReadRequest& request,
+             TransformerScratch& scratch)
+      : net_(net),
+        state_(state),
+        request_(request),
+        scratch_(scratch),
+        batch_(state.kv.geometry().batch),
+        num_tokens_(static_cast<int64_t>(request.ids.size()) / batch_),
+        first_token_(state.planner.tokens_planned()) {}
 
   void run(const Step& step, std::span<const OpenRow> open, bool last_step) {
     const int64_t rows = step.num_rows();
@@ -36,12 +42,14 @@ class StepRunner {
     while (step.slots[static_cast<size_t>(last_raw)] != SlotKind::kRaw) --last_raw;
     for (int64_t begin = 0, end = 0; begin < rows; begin = end) {
       end = begin + piece;
-      if (end > last_raw) end = rows;  // the last piece holds the last token, whose hidden state may be wanted
+      if (end > last_raw)
+        end = rows;  // the last piece holds the last token, whose hidden state may be wanted
       run_rows(step, begin, end, last_step && end == rows);
     }
     if (step.close.closes) {
       state_.kv.close({step.close.sink, step.close.beacons, step.close.keep}, net_.rope());
-      state_.beacon_spans.insert(state_.beacon_spans.end(), step.close.beacon_spans.begin(), step.close.beacon_spans.end());
+      state_.beacon_spans.insert(state_.beacon_spans.end(), step.close.beacon_spans.begin(),
+                                 step.close.beacon_spans.end());
       state_.windows.insert(state_.windows.end(), step.close.windows.begin(), step.close.windows.end());
     }
   }
@@ -61,7 +69,8 @@ class StepRunner {
       if (kind == SlotKind::kBeacon) beacon_rows_.push_back(static_cast<int32_t>(r));
       if (kind != SlotKind::kRaw) continue;
       for (int64_t b = 0; b < batch_; ++b) {
-        ids_[static_cast<size_t>(b * rows + r)] = request_.ids[static_cast<size_t>(b * num_tokens_ + token_ - first_token_)];
+        ids_[static_cast<size_t>(b * rows + r)] =
+            request_.ids[static_cast<size_t>(b * num_tokens_ + token_ - first_token_)];
       }
       raw_rows_.push_back(r);
       ++token_;
@@ -90,7 +99,8 @@ class StepRunner {
   void hand_out(const at::Tensor& hidden, int64_t rows, int64_t token) {
     if (!request_.on_hidden) return;
     at::Tensor index = at::empty({static_cast<int64_t>(raw_rows_.size())}, at::kLong);
-    for (size_t i = 0; i < raw_rows_.size(); ++i) index.data_ptr<int64_t>()[i] = raw_rows_[i] - (rows - hidden.size(1));
+    for (size_t i = 0; i < raw_rows_.size(); ++i)
+      index.data_ptr<int64_t>()[i] = raw_rows_[i] - (rows - hidden.size(1));
     request_.on_hidden(token - first_token_, hidden.index_select(1, index));
   }
 
@@ -110,7 +120,8 @@ class StepRunner {
 
 }  // namespace
 
-void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& request, TransformerScratch& scratch) {
+void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& request,
+                 TransformerScratch& scratch) {
   const int64_t batch = state.kv.geometry().batch;
   BEACON_CHECK(static_cast<int64_t>(request.ids.size()) % batch == 0 && state.planner.tokens_pending() == 0);
   for (const int32_t id : request.ids) {
@@ -130,8 +141,8 @@ void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& re
     if (request.on_step && !request.on_step(step->token_end - first)) {
       if (state.planner.tokens_pending() == 0) break;
       state.planner.discard_pending();
-      fail(ErrorCode::kCancelled, "reading was stopped after {} of {} tokens; they are in memory", step->token_end - first,
-           num_tokens);
+      fail(ErrorCode::kCancelled, "reading was stopped after {} of {} tokens; they are in memory",
+           step->token_end - first, num_tokens);
     }
   }
 }

@@ -13,7 +13,8 @@
 
 namespace beacon {
 
-// What a reader builds up: the plan so far and the keys and values it led to, with what the ledger tells of them.
+// What a reader builds up: the plan so far and the keys and values it led to, with what the ledger tells of
+// them.
 struct ReadState {
   Planner planner;
   KvMemory kv;
@@ -40,8 +41,9 @@ struct ReadRequest {
 // Most rows of one forward; longer causal steps are cut, which changes nothing but the memory needed.
 inline constexpr int64_t kMaxForwardRows = 2048;
 
-// Reads all ids. Throws kInvalidArgument, before anything is read, for an id outside the vocabulary; kCancelled when
-// on_step said stop: what was read until then stays, the rest is forgotten.
-void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& request, TransformerScratch& scratch);
+// Reads all ids. Throws kInvalidArgument, before anything is read, for an id outside the vocabulary;
+// kCancelled when on_step said stop: what was read until then stays, the rest is forgotten.
+void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& request,
+                 TransformerScratch& scratch);
 
 }  // namespace beacon

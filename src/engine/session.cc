@@ -1,6 +1,5 @@
-#include <beacon/session.h>
-
 #include <ATen/Functions.h>
+#include <beacon/session.h>
 #include <c10/core/InferenceMode.h>
 
 #include <chrono>
@@ -32,7 +31,8 @@ struct Session::Impl {
 
   Memory empty_memory() const {
     const Model::Impl& m = model->impl();
-    auto impl = std::make_unique<Memory::Impl>(model, resolve_window(options.beacons, m), memory_scalar(options.memory_type, m));
+    auto impl = std::make_unique<Memory::Impl>(model, resolve_window(options.beacons, m),
+                                               memory_scalar(options.memory_type, m));
     impl->beyond_positions = options.beacons.beyond_positions;
     return Memory(std::move(impl));
   }
@@ -67,10 +67,10 @@ void check_capacity(const Memory::Impl& memory, int64_t more_tokens) {
 
 using HiddenSink = std::function<void(int64_t first, const at::Tensor& hidden)>;
 
-// Feeds ids (the pending token first) and keeps the last hidden state. In a plain session long texts go in pieces, or
-// one step would hold all of them.
-void read(Session::Impl& session, std::span<const int32_t> given, HiddenRows hidden, const HiddenSink& on_hidden,
-          const ProgressCallback& progress) {
+// Feeds ids (the pending token first) and keeps the last hidden state. In a plain session long texts go in
+// pieces, or one step would hold all of them.
+void read(Session::Impl& session, std::span<const int32_t> given, HiddenRows hidden,
+          const HiddenSink& on_hidden, const ProgressCallback& progress) {
   const c10::InferenceMode inference;
   Memory::Impl& memory = session.state();
   std::vector<int32_t> ids;
@@ -133,7 +133,8 @@ void Session::feed_text(std::string_view text, const ProgressCallback& progress)
 
 void Session::feed_chat(const std::string& template_name, const std::vector<ChatMessage>& messages,
                         const ProgressCallback& progress) {
-  feed(encode_chat(impl_->model->tokenizer(), template_name, messages, /*add_generation_prompt=*/true), progress);
+  feed(encode_chat(impl_->model->tokenizer(), template_name, messages, /*add_generation_prompt=*/true),
+       progress);
 }
 
 GenerateResult Session::generate(const GenerateOptions& options, const TokenCallback& on_token) {
@@ -150,7 +151,8 @@ GenerateResult Session::generate(const GenerateOptions& options, const TokenCall
     return impl_->model->impl().net.logits(memory.last_hidden, impl_->scratch);
   };
   ports.has_room = [&] {
-    return memory.beyond_positions || memory.state.planner.forecast(1).positions <= memory.model->info().max_positions;
+    return memory.beyond_positions ||
+           memory.state.planner.forecast(1).positions <= memory.model->info().max_positions;
   };
   ports.feed_pending = [&] { read(*impl_, {}, HiddenRows::kLast, {}, {}); };
   ports.memory = &memory;
@@ -162,7 +164,8 @@ GenerateResult Session::generate(const GenerateOptions& options, const TokenCall
   return result;
 }
 
-GenerateResult Session::generate_text(std::string_view prompt, const GenerateOptions& options, const TokenCallback& on_token) {
+GenerateResult Session::generate_text(std::string_view prompt, const GenerateOptions& options,
+                                      const TokenCallback& on_token) {
   const auto start = std::chrono::steady_clock::now();
   const int64_t before = ledger().tokens_read;
   feed_text(prompt);
@@ -183,17 +186,20 @@ std::vector<float> Session::score(std::span<const int32_t> ids, const ProgressCa
   const auto score_rows = [&](int64_t first, const at::Tensor& hidden) {
     for (int64_t begin = 0; begin < hidden.size(0); begin += kRows) {
       const int64_t rows = std::min(kRows, hidden.size(0) - begin);
-      const at::Tensor log_probs = at::log_softmax(net.logits(hidden.narrow(0, begin, rows), impl_->scratch), -1);
+      const at::Tensor log_probs =
+          at::log_softmax(net.logits(hidden.narrow(0, begin, rows), impl_->scratch), -1);
       for (int64_t r = 0; r < rows; ++r) {
         const auto target = static_cast<size_t>(first + begin + r + 1);
-        if (target < ids.size()) scores[target] = log_probs.const_data_ptr<float>()[r * log_probs.size(1) + ids[target]];
+        if (target < ids.size())
+          scores[target] = log_probs.const_data_ptr<float>()[r * log_probs.size(1) + ids[target]];
       }
     }
   };
   Memory::Impl& memory = impl_->state();
   if (!ids.empty() && memory.last_hidden.defined() && !memory.pending) score_rows(-1, memory.last_hidden);
-  read(*impl_, ids, HiddenRows::kAll, [&](int64_t first, const at::Tensor& hidden) { score_rows(first, hidden.squeeze(0)); },
-       progress);
+  read(
+      *impl_, ids, HiddenRows::kAll,
+      [&](int64_t first, const at::Tensor& hidden) { score_rows(first, hidden.squeeze(0)); }, progress);
   return scores;
 }
 
@@ -204,7 +210,9 @@ void Session::set_memory(Memory memory) {
   impl_->state().beyond_positions = impl_->options.beacons.beyond_positions;
 }
 
-void Session::save(const std::filesystem::path& path, const std::string& title) const { impl_->memory.save(path, title); }
+void Session::save(const std::filesystem::path& path, const std::string& title) const {
+  impl_->memory.save(path, title);
+}
 void Session::load(const std::filesystem::path& path) { set_memory(Memory::load(path, impl_->model)); }
 
 std::shared_ptr<const Session::Mark> Session::mark() const {

@@ -13,28 +13,38 @@ constexpr int64_t kDefaultStride = 512;
 
 Generation generation_of(BeaconGeneration generation) {
   switch (generation) {
-    case BeaconGeneration::kFirst: return Generation::kFirst;
-    case BeaconGeneration::kSecond: return Generation::kSecond;
-    case BeaconGeneration::kThird: return Generation::kThird;
+    case BeaconGeneration::kFirst:
+      return Generation::kFirst;
+    case BeaconGeneration::kSecond:
+      return Generation::kSecond;
+    case BeaconGeneration::kThird:
+      return Generation::kThird;
   }
   return Generation::kThird;
 }
 
 BeaconAttention attention_of(BeaconAttentionRule rule) {
   switch (rule) {
-    case BeaconAttentionRule::kFullCoverage: return BeaconAttention::kFullCoverage;
-    case BeaconAttentionRule::kStepExpansion: return BeaconAttention::kStepExpansion;
-    case BeaconAttentionRule::kSegmentation: return BeaconAttention::kSegmentation;
+    case BeaconAttentionRule::kFullCoverage:
+      return BeaconAttention::kFullCoverage;
+    case BeaconAttentionRule::kStepExpansion:
+      return BeaconAttention::kStepExpansion;
+    case BeaconAttentionRule::kSegmentation:
+      return BeaconAttention::kSegmentation;
   }
   return BeaconAttention::kFullCoverage;
 }
 
 RatioPolicy::Mix mix_of(RatioMix mix) {
   switch (mix) {
-    case RatioMix::kStepRandom: return RatioPolicy::Mix::kStepRandom;
-    case RatioMix::kInstanceRandom: return RatioPolicy::Mix::kInstanceRandom;
-    case RatioMix::kSequence: return RatioPolicy::Mix::kSequence;
-    case RatioMix::kAdapt: return RatioPolicy::Mix::kAdapt;
+    case RatioMix::kStepRandom:
+      return RatioPolicy::Mix::kStepRandom;
+    case RatioMix::kInstanceRandom:
+      return RatioPolicy::Mix::kInstanceRandom;
+    case RatioMix::kSequence:
+      return RatioPolicy::Mix::kSequence;
+    case RatioMix::kAdapt:
+      return RatioPolicy::Mix::kAdapt;
   }
   return RatioPolicy::Mix::kAdapt;
 }
@@ -54,7 +64,8 @@ WindowOptions configured(const BeaconConfig& config, bool from_file) {
   WindowOptions options;
   options.window = from_file ? config.window : kDefaultWindow;
   options.stride = from_file ? config.stride : kDefaultStride;
-  options.placement = config.placement == BeaconPlacement::kInterleave ? Placement::kInterleave : Placement::kAppend;
+  options.placement =
+      config.placement == BeaconPlacement::kInterleave ? Placement::kInterleave : Placement::kAppend;
   options.attention = attention_of(config.attention);
   options.attend_prev = config.attend_prev;
   options.attend_previous_windows = config.attend_previous_windows;
@@ -80,11 +91,13 @@ void lay_over(const BeaconOptions& wanted, WindowOptions& options) {
   }
   if (wanted.stride) options.stride = *wanted.stride;
   if (wanted.placement) {
-    options.placement = parse_choice(*wanted.placement, {Placement::kInterleave, Placement::kAppend}, "placement");
+    options.placement =
+        parse_choice(*wanted.placement, {Placement::kInterleave, Placement::kAppend}, "placement");
   }
   if (wanted.attention) {
     options.attention = parse_choice(
-        *wanted.attention, {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation},
+        *wanted.attention,
+        {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation},
         "attention");
   }
   if (wanted.attend_prev) options.attend_prev = *wanted.attend_prev;
@@ -156,13 +169,16 @@ WindowOptions window_from_json(const std::string& text) {
     o.window = json.at("window");
     o.stride = json.at("stride");
     o.ratio.ratios = json.at("ratios").get<std::vector<int>>();
-    o.ratio.mix = parse_choice(json.at("ratio_mix").get<std::string>(),
-                               {Mix::kStepRandom, Mix::kInstanceRandom, Mix::kSequence, Mix::kAdapt, Mix::kForced}, "ratio_mix");
+    o.ratio.mix = parse_choice(
+        json.at("ratio_mix").get<std::string>(),
+        {Mix::kStepRandom, Mix::kInstanceRandom, Mix::kSequence, Mix::kAdapt, Mix::kForced}, "ratio_mix");
     o.ratio.adapt_tokens = json.at("adapt_tokens");
-    o.placement = parse_choice(json.at("placement").get<std::string>(), {Placement::kInterleave, Placement::kAppend}, "placement");
+    o.placement = parse_choice(json.at("placement").get<std::string>(),
+                               {Placement::kInterleave, Placement::kAppend}, "placement");
     o.attention = parse_choice(
         json.at("attention").get<std::string>(),
-        {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation}, "attention");
+        {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation},
+        "attention");
     o.attend_prev = json.at("attend_prev");
     o.attend_previous_windows = json.at("attend_previous_windows");
     o.sink = json.at("sink");
@@ -170,8 +186,8 @@ WindowOptions window_from_json(const std::string& text) {
     o.skip_first = json.at("skip_first");
     if (json.contains("skip_last")) o.skip_last = json.at("skip_last").get<int64_t>();
     const int generation = json.at("generation");
-    require(generation >= 1 && generation <= 3, ErrorCode::kBadFile, "generation {} in the window options; 1, 2 or 3 was expected",
-            generation);
+    require(generation >= 1 && generation <= 3, ErrorCode::kBadFile,
+            "generation {} in the window options; 1, 2 or 3 was expected", generation);
     o.generation = static_cast<Generation>(generation);
     o.seed = json.at("seed");
     o.max_positions = json.at("max_positions");

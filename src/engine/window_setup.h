@@ -7,8 +7,8 @@
 
 namespace beacon {
 
-// The user's options laid over the adapter's configuration (or, without one, over the defaults of BeaconOptions), checked.
-// Throws kInvalidArgument naming the contradiction.
+// The user's options laid over the adapter's configuration (or, without one, over the defaults of
+// BeaconOptions), checked. Throws kInvalidArgument naming the contradiction.
 WindowOptions resolve_window(const BeaconOptions& wanted, const Model::Impl& model);
 
 // As a JSON object for memory files, and back. The second throws kBadFile.

@@ -33,13 +33,15 @@ at::Tensor keys_at(const KvPiece& piece, int64_t layer, int64_t at_position, con
   const int64_t open = piece.count - settled;
   if (open == 0) return front;
   const at::Tensor before = rows(source.keys_before_rope(layer), piece.begin + settled - open_begin, open);
-  const at::Tensor back = turn(before, rope.table(at_position + settled, open, source.longest())).to(held.scalar_type());
+  const at::Tensor back =
+      turn(before, rope.table(at_position + settled, open, source.longest())).to(held.scalar_type());
   return at::cat({front, back}, 2);
 }
 
 }  // namespace
 
-KvMemory splice(const KvGeometry& geometry, std::span<const KvPiece> pieces, const KvCounts& counts, const ops::Rope& rope) {
+KvMemory splice(const KvGeometry& geometry, std::span<const KvPiece> pieces, const KvCounts& counts,
+                const ops::Rope& rope) {
   std::vector<KvMemory::Layer> layers;
   int64_t longest = 0;
   for (const KvPiece& piece : pieces) longest = std::max(longest, piece.from->longest());

@@ -17,10 +17,10 @@ namespace beacon {
 // What is the same for all layers of one forward.
 struct Transformer::Step {
   int64_t batch = 1;
-  int64_t rows = 0;           // T, or the last few of them
-  ops::RopeTable table;       // of these rows
-  ops::RopeTable key_table;   // of all S keys, when they are rotated on reading
-  at::Tensor beacon_index;    // i64 rows of [B * rows] with beacon projections; undefined: none
+  int64_t rows = 0;                     // T, or the last few of them
+  ops::RopeTable table;                 // of these rows
+  ops::RopeTable key_table;             // of all S keys, when they are rotated on reading
+  at::Tensor beacon_index;              // i64 rows of [B * rows] with beacon projections; undefined: none
   at::Tensor replica_to, replica_from;  // i64 rows of [B * rows]; undefined: none
   at::Tensor mask;                      // u8 [rows, S]; undefined: causal
   at::Tensor beacon_keys;               // u8 [S]; undefined: none
@@ -51,7 +51,8 @@ std::vector<int32_t> key_positions(const ForwardRows& in, int64_t keys) {
   std::iota(positions.begin(), positions.end(), 0);
   auto behind = positions.end() - static_cast<int64_t>(in.positions.size());
   std::copy(in.positions.begin(), in.positions.end(), behind);
-  std::copy(in.open_positions.begin(), in.open_positions.end(), behind - static_cast<int64_t>(in.open_positions.size()));
+  std::copy(in.open_positions.begin(), in.open_positions.end(),
+            behind - static_cast<int64_t>(in.open_positions.size()));
   return positions;
 }
 
@@ -127,7 +128,8 @@ Transformer::Step Transformer::last_rows(const Step& all, const ForwardRows& in)
 
 at::Tensor Transformer::forward(const ForwardRows& in, KvMemory& memory, TransformerScratch& scratch) const {
   const auto new_rows = static_cast<int64_t>(in.positions.size());
-  BEACON_CHECK(static_cast<int64_t>(in.ids.size()) == memory.geometry().batch * new_rows && in.hidden_rows <= new_rows);
+  BEACON_CHECK(static_cast<int64_t>(in.ids.size()) == memory.geometry().batch * new_rows &&
+               in.hidden_rows <= new_rows);
   memory.reserve(new_rows);
   memory.set_longest(memory.counts().total() + new_rows);
   memory.set_longest(*std::max_element(in.positions.begin(), in.positions.end()) + 1);
@@ -161,8 +163,8 @@ at::Tensor Transformer::logits(const at::Tensor& hidden, TransformerScratch& scr
   return out;
 }
 
-void Transformer::project(const Step& step, const at::Tensor& x, const ops::Weight& base, const ops::Weight& beacon,
-                          const at::Tensor& y, TransformerScratch& scratch) const {
+void Transformer::project(const Step& step, const at::Tensor& x, const ops::Weight& base,
+                          const ops::Weight& beacon, const at::Tensor& y, TransformerScratch& scratch) const {
   ops::linear(x, base, y, scratch.linear);
   if (!beacon.defined() || !step.beacon_index.defined()) return;
   const int64_t rows = step.beacon_index.numel();
@@ -174,8 +176,9 @@ void Transformer::project(const Step& step, const at::Tensor& x, const ops::Weig
   target.index_copy_(0, step.beacon_index, projected);
 }
 
-at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int64_t index, const at::Tensor& x,
-                                        KvMemory& memory, TransformerScratch& scratch) const {
+at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int64_t index,
+                                        const at::Tensor& x, KvMemory& memory,
+                                        TransformerScratch& scratch) const {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
   at::Tensor normed = scratch.normed.matrix(x.size(0), config_.hidden_size, at::kFloat);
   ops::rms_norm(x, w.input_norm, config_.rms_norm_eps, normed);
@@ -217,7 +220,8 @@ at::Tensor Transformer::visible_keys(const Step& step, int64_t layer, const KvMe
   const at::Tensor keys = memory.keys(layer, step.rows);
   if (!rope_.follows_length()) return keys;
   // They were kept before rotation: turn all of them by today's frequencies.
-  const at::Tensor turned = keys.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
+  const at::Tensor turned =
+      keys.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
   const at::Tensor rows = turned.view({-1, 1, config_.head_dim});
   ops::apply_rope(rows, step.key_table, rows);
   return turned;

@@ -1,7 +1,7 @@
 #pragma once
-// The network: rows of tokens in, hidden states out, keys and values into memory. It knows tokens, rows, positions and
-// visibility, not windows.
-// Letters: B batch, T new rows, S keys (memory + new), D hidden, F ffn, N query heads, K KV heads, H head_dim, V vocab.
+// The network: rows of tokens in, hidden states out, keys and values into memory. It knows tokens, rows,
+// positions and visibility, not windows. Letters: B batch, T new rows, S keys (memory + new), D hidden, F
+// ffn, N query heads, K KV heads, H head_dim, V vocab.
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -22,13 +22,15 @@ struct ForwardRows {
   std::span<const int32_t> ids;          // [B * T] token ids; the id vocab_size is the beacon
   std::span<const int32_t> positions;    // [T]
   std::span<const int32_t> beacon_rows;  // rows of [0, T) that take the beacon projections
-  // [open rows] positions of the open window's keys where they are not their index; empty: they are. Matters only when
-  // keys are rotated on reading.
+  // [open rows] positions of the open window's keys where they are not their index; empty: they are. Matters
+  // only when keys are rotated on reading.
   std::span<const int32_t> open_positions;
-  std::span<const int32_t> copy_from;    // [T] row whose q, k, v a replica repeats, -1 for others; empty: no replicas
-  std::span<const uint8_t> mask;         // [T, S], 1 = visible; empty: causal from the bottom right
-  std::span<const uint8_t> beacon_keys;  // [S], 1 = a beacon's key (memory or new), for the gate; empty: no beacons
-  int64_t hidden_rows = 0;               // how many of the last rows the caller wants hidden states of, 0..T
+  std::span<const int32_t>
+      copy_from;  // [T] row whose q, k, v a replica repeats, -1 for others; empty: no replicas
+  std::span<const uint8_t> mask;  // [T, S], 1 = visible; empty: causal from the bottom right
+  std::span<const uint8_t>
+      beacon_keys;          // [S], 1 = a beacon's key (memory or new), for the gate; empty: no beacons
+  int64_t hidden_rows = 0;  // how many of the last rows the caller wants hidden states of, 0..T
 };
 
 // Buffers of one worker; grow to the largest step and stay. f32, rows R = B * T.
@@ -50,8 +52,9 @@ class Transformer {
  public:
   Transformer(const ModelConfig& config, ModelWeights weights, ops::Rope rope);
 
-  // Runs T new rows over what the memory holds and leaves their keys and values in it (reserved, written, finished; a
-  // close is the caller's). Returns the normalised hidden states of the last rows.hidden_rows rows, [B, that, D] f32.
+  // Runs T new rows over what the memory holds and leaves their keys and values in it (reserved, written,
+  // finished; a close is the caller's). Returns the normalised hidden states of the last rows.hidden_rows
+  // rows, [B, that, D] f32.
   at::Tensor forward(const ForwardRows& rows, KvMemory& memory, TransformerScratch& scratch) const;
 
   // hidden [R, D] f32 -> logits [R, V] f32.
@@ -72,11 +75,12 @@ class Transformer {
   void project(const Step& step, const at::Tensor& x, const ops::Weight& base, const ops::Weight& beacon,
                const at::Tensor& y, TransformerScratch& scratch) const;
   at::Tensor visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const;
-  // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written, the result
-  // is that of the `wanted` ones.
-  at::Tensor attention_block(const Step& all, const Step& wanted, int64_t layer, const at::Tensor& x, KvMemory& memory,
-                             TransformerScratch& scratch) const;
-  at::Tensor feed_forward_block(const Step& step, int64_t layer, const at::Tensor& x, TransformerScratch& scratch) const;
+  // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written,
+  // the result is that of the `wanted` ones.
+  at::Tensor attention_block(const Step& all, const Step& wanted, int64_t layer, const at::Tensor& x,
+                             KvMemory& memory, TransformerScratch& scratch) const;
+  at::Tensor feed_forward_block(const Step& step, int64_t layer, const at::Tensor& x,
+                                TransformerScratch& scratch) const;
 
   ModelConfig config_;
   ModelWeights weights_;

@@ -13,11 +13,13 @@ namespace beacon {
 namespace {
 
 at::Tensor to_f32(const TensorView& view, int64_t elements) {
-  require(view.elements() == elements, ErrorCode::kMismatch, "tensor {} has shape {}, {} elements were expected", view.name,
-          shape_to_string(view.shape), elements);
+  require(view.elements() == elements, ErrorCode::kMismatch,
+          "tensor {} has shape {}, {} elements were expected", view.name, shape_to_string(view.shape),
+          elements);
   at::Tensor out = at::empty({elements}, at::kFloat);
-  require(kernels::is_weight_type(view.dtype), ErrorCode::kUnsupported, "tensor {} has element type {}; a number type was expected",
-          view.name, dtype_info(view.dtype).name);
+  require(kernels::is_weight_type(view.dtype), ErrorCode::kUnsupported,
+          "tensor {} has element type {}; a number type was expected", view.name,
+          dtype_info(view.dtype).name);
   kernels::dequantize_row(view.dtype, view.bytes.data(), out.data_ptr<float>(), elements);
   return out;
 }
@@ -25,7 +27,8 @@ at::Tensor to_f32(const TensorView& view, int64_t elements) {
 // A bad scale or a stray NaN in a vector that multiplies every row would silence the whole model.
 at::Tensor finite(const at::Tensor& values, const TensorView& view) {
   require(at::isfinite(values).all().item<bool>(), ErrorCode::kBadFile,
-          "tensor {} holds NaN or infinite values; finite numbers were expected: the file is damaged", view.name);
+          "tensor {} holds NaN or infinite values; finite numbers were expected: the file is damaged",
+          view.name);
   return values;
 }
 
@@ -43,8 +46,12 @@ class OwnedRows {
 
 class Binder {
  public:
-  Binder(std::shared_ptr<const Checkpoint> checkpoint, std::shared_ptr<const Adapter> adapter, const BeaconConfig& config)
-      : checkpoint_(std::move(checkpoint)), adapter_(std::move(adapter)), config_(config), model_(checkpoint_->config()) {}
+  Binder(std::shared_ptr<const Checkpoint> checkpoint, std::shared_ptr<const Adapter> adapter,
+         const BeaconConfig& config)
+      : checkpoint_(std::move(checkpoint)),
+        adapter_(std::move(adapter)),
+        config_(config),
+        model_(checkpoint_->config()) {}
 
   ModelWeights bind(std::optional<float> gate) {
     ModelWeights w;
@@ -64,7 +71,8 @@ class Binder {
   LayerWeights layer(int64_t index, std::optional<float> gate) {
     const std::string prefix = fmt::format("model.layers.{}.", index);
     const int64_t d = model_.hidden_size, f = model_.intermediate_size;
-    const int64_t q = model_.num_attention_heads * model_.head_dim, kv = model_.num_key_value_heads * model_.head_dim;
+    const int64_t q = model_.num_attention_heads * model_.head_dim,
+                  kv = model_.num_key_value_heads * model_.head_dim;
     LayerWeights w;
     w.input_norm = vector(prefix + "input_layernorm.weight", d);
     w.post_norm = vector(prefix + "post_attention_layernorm.weight", d);
@@ -151,8 +159,8 @@ class Binder {
     const TensorView* view = find_beacon(name + ".weight");
     if (view == nullptr) return {};
     require(view->shape == std::vector<int64_t>{base.out, base.in}, ErrorCode::kMismatch,
-            "beacon tensor {} has shape {}, the base needs [{}, {}]: the adapter was made for another model", view->name,
-            shape_to_string(view->shape), base.out, base.in);
+            "beacon tensor {} has shape {}, the base needs [{}, {}]: the adapter was made for another model",
+            view->name, shape_to_string(view->shape), base.out, base.in);
     ops::Weight w = view_of(*view, beacon_owner());
     trained_ = true;
     bytes_ += w.bytes();
@@ -174,10 +182,11 @@ class Binder {
     }
     // The original copies the first eos (or bos) row; a model without either gets the first row.
     int64_t id = 0;
-    if (config_.embed_init == BeaconEmbedInit::kEos && !model_.eos_token_ids.empty()) id = model_.eos_token_ids.front();
+    if (config_.embed_init == BeaconEmbedInit::kEos && !model_.eos_token_ids.empty())
+      id = model_.eos_token_ids.front();
     if (config_.embed_init == BeaconEmbedInit::kBos && model_.bos_token_id) id = *model_.bos_token_id;
-    require(id >= 0 && id < embed.out, ErrorCode::kMismatch, "token id {} of the configuration is outside the vocabulary of {}", id,
-            embed.out);
+    require(id >= 0 && id < embed.out, ErrorCode::kMismatch,
+            "token id {} of the configuration is outside the vocabulary of {}", id, embed.out);
     at::Tensor row = at::empty({d}, at::kFloat);
     kernels::dequantize_row(embed.dtype, embed.data + id * embed.row_bytes(), row.data_ptr<float>(), d);
     return row;
@@ -194,8 +203,9 @@ class Binder {
 
 }  // namespace
 
-ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint, const std::shared_ptr<const Adapter>& adapter,
-                          const BeaconConfig& config, std::optional<float> gate) {
+ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint,
+                          const std::shared_ptr<const Adapter>& adapter, const BeaconConfig& config,
+                          std::optional<float> gate) {
   return Binder(checkpoint, adapter, config).bind(gate);
 }
 

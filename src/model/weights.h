@@ -14,8 +14,8 @@
 
 namespace beacon {
 
-// What replaces a projection on beacon rows. Undefined: the base's own projection is used, which is also what a missing
-// tensor of a listed projection means (the original initialises it as a copy of the base).
+// What replaces a projection on beacon rows. Undefined: the base's own projection is used, which is also what
+// a missing tensor of a listed projection means (the original initialises it as a copy of the base).
 struct BeaconProjections {
   ops::Weight q, k, v, o;  // as LayerWeights
   ops::Weight up, down;    // first and second generation only
@@ -45,11 +45,12 @@ struct ModelWeights {
   bool trained_beacons = false;
 };
 
-// Binds the tensors of a checkpoint. Beacon tensors come from the adapter when there is one, else from the checkpoint;
-// missing ones stay undefined, a missing beacon embedding is the base's eos (or bos) row, as config.embed_init says.
-// `gate`, when set, is put on every head of layers that have none. Views keep the checkpoint and the adapter alive.
-// Throws kNotFound or kMismatch naming the tensor.
-ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint, const std::shared_ptr<const Adapter>& adapter,
-                          const BeaconConfig& config, std::optional<float> gate);
+// Binds the tensors of a checkpoint. Beacon tensors come from the adapter when there is one, else from the
+// checkpoint; missing ones stay undefined, a missing beacon embedding is the base's eos (or bos) row, as
+// config.embed_init says. `gate`, when set, is put on every head of layers that have none. Views keep the
+// checkpoint and the adapter alive. Throws kNotFound or kMismatch naming the tensor.
+ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint,
+                          const std::shared_ptr<const Adapter>& adapter, const BeaconConfig& config,
+                          std::optional<float> gate);
 
 }  // namespace beacon

@@ -15,7 +15,8 @@ namespace {
 constexpr int64_t kDecodeRows = 8;
 
 kernels::AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                     const AttentionOptions& options, const at::Tensor& out, int64_t batch_row) {
+                                     const AttentionOptions& options, const at::Tensor& out,
+                                     int64_t batch_row) {
   kernels::AttentionParams params;
   const int64_t head_dim = k.size(3);
   const int64_t width = q.size(2);
@@ -77,8 +78,10 @@ void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, co
   BEACON_CHECK(q.dim() == 3 && k.dim() == 4 && v.sizes() == k.sizes() && out.sizes() == q.sizes());
   BEACON_CHECK(q.size(2) % (k.size(1) * k.size(3)) == 0 && k.stride(3) == 1 && v.stride(3) == 1);
   BEACON_CHECK(options.mask.defined() || k.size(2) >= q.size(1));
-  BEACON_CHECK(!options.mask.defined() || (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2)));
-  BEACON_CHECK(!options.gate.defined() || (options.gated_keys.defined() && options.gated_keys.numel() == k.size(2)));
+  BEACON_CHECK(!options.mask.defined() ||
+               (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2)));
+  BEACON_CHECK(!options.gate.defined() ||
+               (options.gated_keys.defined() && options.gated_keys.numel() == k.size(2)));
   for (int64_t b = 0; b < q.size(0); ++b) {
     const auto params = make_params(q, k, v, options, out, b);
     if (params.num_queries <= kDecodeRows) {
@@ -101,9 +104,8 @@ at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const a
   if (options.gate.defined()) {
     scores = scores + options.gate.reshape({heads, 1, 1}) * options.gated_keys.to(at::kFloat);
   }
-  const at::Tensor visible = options.mask.defined()
-                                 ? options.mask.to(at::kBool)
-                                 : at::ones({rows, keys}, at::kBool).tril(keys - rows);
+  const at::Tensor visible = options.mask.defined() ? options.mask.to(at::kBool)
+                                                    : at::ones({rows, keys}, at::kBool).tril(keys - rows);
   scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
   const at::Tensor weights = at::softmax(scores, -1).nan_to_num(0.0);  // a row that sees nothing gets zeros
   return at::matmul(weights, v_bnsh).transpose(1, 2).reshape({batch, rows, heads * head_dim});

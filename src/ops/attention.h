@@ -24,8 +24,9 @@ struct AttentionContext {
   Scratch partials;
 };
 
-// out = softmax(scale q k^T + gate + mask) v. q, out [B, T, N * H] contiguous f32; k, v [B, K, S, H] of f32 or bf16 with
-// unit stride in H. Keys are rotated already. Splits over threads by KV head and rows, and by keys when T is small.
+// out = softmax(scale q k^T + gate + mask) v. q, out [B, T, N * H] contiguous f32; k, v [B, K, S, H] of f32
+// or bf16 with unit stride in H. Keys are rotated already. Splits over threads by KV head and rows, and by
+// keys when T is small.
 void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
                const at::Tensor& out, AttentionContext& context);
 

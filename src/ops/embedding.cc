@@ -18,8 +18,8 @@ void embed(std::span<const int32_t> ids, const Weight& table, const at::Tensor& 
       std::memcpy(row, extra.const_data_ptr<float>(), static_cast<size_t>(table.in) * sizeof(float));
       continue;
     }
-    require(id >= 0 && id < table.out, ErrorCode::kInvalidArgument, "token id {} is outside the vocabulary of {} tokens", id,
-            table.out);
+    require(id >= 0 && id < table.out, ErrorCode::kInvalidArgument,
+            "token id {} is outside the vocabulary of {} tokens", id, table.out);
     kernels::dequantize_row(table.dtype, table.data + id * row_bytes, row, table.in);
   }
 }

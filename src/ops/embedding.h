@@ -10,8 +10,8 @@
 namespace beacon::ops {
 
 // y[r] = table[ids[r]]; the id table.out (one past the vocabulary) takes `extra`, the beacon's row.
-// table [V, D] in any weight type, extra f32 [D] (may be undefined when no id needs it), y [R, D] contiguous f32.
-// Throws kInvalidArgument for an id outside the table.
+// table [V, D] in any weight type, extra f32 [D] (may be undefined when no id needs it), y [R, D] contiguous
+// f32. Throws kInvalidArgument for an id outside the table.
 void embed(std::span<const int32_t> ids, const Weight& table, const at::Tensor& extra, const at::Tensor& y);
 
 }  // namespace beacon::ops

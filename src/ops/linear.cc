@@ -55,14 +55,16 @@ void linear_few_rows(const at::Tensor& x, const Weight& weight, const at::Tensor
   params.in = weight.in;
   // A piece should read some 100 KB, or waking a thread costs more than it brings.
   const int64_t grain = std::max<int64_t>(16, 100000 / std::max<int64_t>(1, params.weight_row_bytes));
-  parallel_for(weight.out, grain, [&](int64_t begin, int64_t end) { kernels::linear_rows(params, begin, end); });
+  parallel_for(weight.out, grain,
+               [&](int64_t begin, int64_t end) { kernels::linear_rows(params, begin, end); });
 }
 
 }  // namespace
 
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
   BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
-  BEACON_CHECK(x.scalar_type() == at::kFloat && y.scalar_type() == at::kFloat && x.stride(1) == 1 && y.stride(1) == 1);
+  BEACON_CHECK(x.scalar_type() == at::kFloat && y.scalar_type() == at::kFloat && x.stride(1) == 1 &&
+               y.stride(1) == 1);
   if (x.size(0) == 0) return;
   if (x.size(0) <= kFewRows) return linear_few_rows(x, weight, y);
 

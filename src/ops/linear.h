@@ -12,8 +12,8 @@
 
 namespace beacon::ops {
 
-// A matrix [O, I] in one of the types of kernels::is_weight_type(), usually inside a memory-mapped file. Copying copies
-// the reference. The bias is f32 [O] or undefined.
+// A matrix [O, I] in one of the types of kernels::is_weight_type(), usually inside a memory-mapped file.
+// Copying copies the reference. The bias is f32 [O] or undefined.
 struct Weight {
   DType dtype = DType::kF32;
   int64_t out = 0;

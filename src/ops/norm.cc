@@ -11,7 +11,8 @@ constexpr int64_t kRowsPerPiece = 16;
 
 void check_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
   BEACON_CHECK(x.dim() == 2 && x.is_contiguous() && y.is_contiguous() && x.sizes() == y.sizes());
-  BEACON_CHECK(weight.numel() == x.size(1) && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat);
+  BEACON_CHECK(weight.numel() == x.size(1) && x.scalar_type() == at::kFloat &&
+               weight.scalar_type() == at::kFloat);
 }
 
 }  // namespace

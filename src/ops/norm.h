@@ -4,7 +4,8 @@
 
 namespace beacon::ops {
 
-// y = x / sqrt(mean(x^2) + eps) * weight over the last axis. x, y [R, D] contiguous f32, weight [D] f32; y may be x.
+// y = x / sqrt(mean(x^2) + eps) * weight over the last axis. x, y [R, D] contiguous f32, weight [D] f32; y
+// may be x.
 void rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& y);
 
 // residual += x, then y = rms_norm(residual). All [R, D] contiguous f32; y may be x, not residual.

@@ -17,7 +17,9 @@ void* Scratch::bytes(int64_t n) {
   return buffer_.data_ptr();
 }
 
-float* Scratch::floats(int64_t n) { return static_cast<float*>(bytes(n * static_cast<int64_t>(sizeof(float)))); }
+float* Scratch::floats(int64_t n) {
+  return static_cast<float*>(bytes(n * static_cast<int64_t>(sizeof(float))));
+}
 
 at::Tensor Scratch::matrix(int64_t rows, int64_t cols, at::ScalarType type) {
   const auto size = static_cast<int64_t>(c10::elementSize(type));

@@ -7,8 +7,8 @@
 
 namespace beacon::ops {
 
-// Runs body(begin, end) over [0, n) in pieces of at least `grain` on torch's intra-op threads. Exceptions reach the
-// caller. Inside another parallel region it runs on the calling thread.
+// Runs body(begin, end) over [0, n) in pieces of at least `grain` on torch's intra-op threads. Exceptions
+// reach the caller. Inside another parallel region it runs on the calling thread.
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
 // Threads parallel_for uses at most.
@@ -17,7 +17,8 @@ int num_threads();
 // Index of the thread that runs a body, in [0, num_threads()).
 int thread_index();
 
-// A float buffer that keeps its memory between calls, so that a decode step allocates nothing. One per worker.
+// A float buffer that keeps its memory between calls, so that a decode step allocates nothing. One per
+// worker.
 class Scratch {
  public:
   // At least n elements of the type, contents undefined; a later call for the same Scratch invalidates it.

@@ -23,9 +23,11 @@ std::vector<double> default_frequencies(double theta, int64_t head_dim) {
   return freq;
 }
 
-// The dimension whose wavelength makes `rotations` turns over `positions` (YaRN, Peng et al. 2023, section 3.2).
+// The dimension whose wavelength makes `rotations` turns over `positions` (YaRN, Peng et al. 2023,
+// section 3.2).
 double yarn_dimension(double rotations, int64_t head_dim, double theta, double positions) {
-  return static_cast<double>(head_dim) * std::log(positions / (rotations * 2.0 * std::numbers::pi)) / (2.0 * std::log(theta));
+  return static_cast<double>(head_dim) * std::log(positions / (rotations * 2.0 * std::numbers::pi)) /
+         (2.0 * std::log(theta));
 }
 
 // Keeps frequencies below dimension `low`, divides those above `high` by the factor, blends between.
@@ -37,7 +39,9 @@ void yarn_blend(std::vector<double>& freq, double low, double high, double facto
   }
 }
 
-double yarn_mscale(double factor, double mscale) { return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
+double yarn_mscale(double factor, double mscale) {
+  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
 
 double yarn_attention_factor(const RopeConfig& config) {
   if (config.original_beacon_yarn) return config.factor <= 1.0 ? 1.0 : 0.07 * std::log(config.factor) + 1.0;
@@ -48,10 +52,12 @@ double yarn_attention_factor(const RopeConfig& config) {
   return yarn_mscale(config.factor, 1.0);
 }
 
-void scale_yarn(std::vector<double>& freq, const RopeConfig& config, int64_t head_dim, int64_t max_positions) {
-  const double positions = static_cast<double>(
-      config.original_beacon_yarn || config.original_max_position_embeddings == 0 ? max_positions
-                                                                                  : config.original_max_position_embeddings);
+void scale_yarn(std::vector<double>& freq, const RopeConfig& config, int64_t head_dim,
+                int64_t max_positions) {
+  const double positions =
+      static_cast<double>(config.original_beacon_yarn || config.original_max_position_embeddings == 0
+                              ? max_positions
+                              : config.original_max_position_embeddings);
   const double beta_fast = config.original_beacon_yarn ? 128.0 : config.beta_fast;
   const double beta_slow = config.original_beacon_yarn ? 2.0 : config.beta_slow;
   double low = yarn_dimension(beta_fast, head_dim, config.theta, positions);
@@ -137,7 +143,8 @@ RopeTable Rope::table_scaled(std::span<const int32_t> positions, int64_t longest
     for (int64_t r = begin; r < end; ++r) {
       for (int64_t i = 0; i < half; ++i) {
         // The product is rounded to f32 first, as the models were trained.
-        const float angle = static_cast<float>(positions[static_cast<size_t>(r)]) * freq[static_cast<size_t>(i)];
+        const float angle =
+            static_cast<float>(positions[static_cast<size_t>(r)]) * freq[static_cast<size_t>(i)];
         cos[r * half + i] = std::cos(angle) * scale;
         sin[r * half + i] = std::sin(angle) * scale;
       }

@@ -1,5 +1,6 @@
 #pragma once
-// Rotary position embedding: frequencies of every scaling kind, tables for a set of positions, the rotation itself.
+// Rotary position embedding: frequencies of every scaling kind, tables for a set of positions, the rotation
+// itself.
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -20,11 +21,13 @@ struct RopeTable {
 // The rotation of one model. Const after construction; shared by threads.
 class Rope {
  public:
-  // `divisors` [H / 2] divide the default frequencies (rope_freqs.weight of GGUF files) in place of config.kind.
+  // `divisors` [H / 2] divide the default frequencies (rope_freqs.weight of GGUF files) in place of
+  // config.kind.
   Rope(const RopeConfig& config, int64_t head_dim, int64_t max_position_embeddings,
        std::optional<std::vector<float>> divisors = std::nullopt);
 
-  // True when the frequencies depend on the longest sequence seen (dynamic NTK): keys must then be kept before rotation.
+  // True when the frequencies depend on the longest sequence seen (dynamic NTK): keys must then be kept
+  // before rotation.
   bool follows_length() const { return config_.kind == RopeKind::kDynamic; }
 
   // `longest` is the number of positions the sequence has reached; it matters only when follows_length().
@@ -32,8 +35,8 @@ class Rope {
   // The same for positions first, first + 1, ... (count of them).
   RopeTable table(int64_t first, int64_t count, int64_t longest) const;
 
-  // Turns keys that stand at some position to the one `by` later (earlier when negative): one row, not scaled by the
-  // attention factor, which the keys hold already. Not for follows_length().
+  // Turns keys that stand at some position to the one `by` later (earlier when negative): one row, not scaled
+  // by the attention factor, which the keys hold already. Not for follows_length().
   RopeTable shift(int64_t by) const;
 
   const RopeConfig& config() const { return config_; }
@@ -50,8 +53,8 @@ class Rope {
   float attention_factor_ = 1.0F;
 };
 
-// y = rotate(x): x, y [R, heads, H] f32 with unit stride in H, the table's rows repeat every T rows (R = B * T).
-// y may be x.
+// y = rotate(x): x, y [R, heads, H] f32 with unit stride in H, the table's rows repeat every T rows (R = B *
+// T). y may be x.
 void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y);
 
 }  // namespace beacon::ops

@@ -8,7 +8,8 @@ namespace beacon::ops {
 
 void swiglu(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& out) {
   BEACON_CHECK(gate.sizes() == up.sizes() && gate.sizes() == out.sizes());
-  BEACON_CHECK(gate.is_contiguous() && up.is_contiguous() && out.is_contiguous() && gate.scalar_type() == at::kFloat);
+  BEACON_CHECK(gate.is_contiguous() && up.is_contiguous() && out.is_contiguous() &&
+               gate.scalar_type() == at::kFloat);
   const float* g = gate.const_data_ptr<float>();
   const float* u = up.const_data_ptr<float>();
   float* o = out.data_ptr<float>();

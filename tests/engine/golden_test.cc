@@ -22,7 +22,8 @@ class Golden : public testing::TestWithParam<std::filesystem::path> {};
 TEST_P(Golden, AgreesWithTheOriginal) {
   int passed = 0, quirks = 0;
   for (const ParityLine& line : run_parity_case(GetParam())) {
-    EXPECT_NE(line.status, ParityLine::kFail) << line.section << ": " << line.max_abs_diff << " > " << line.tolerance << " " << line.note;
+    EXPECT_NE(line.status, ParityLine::kFail)
+        << line.section << ": " << line.max_abs_diff << " > " << line.tolerance << " " << line.note;
     EXPECT_NE(line.status, ParityLine::kSkipped) << line.section;
     passed += line.status == ParityLine::kPass ? 1 : 0;
     quirks += line.status == ParityLine::kQuirk ? 1 : 0;
@@ -32,7 +33,8 @@ TEST_P(Golden, AgreesWithTheOriginal) {
   EXPECT_GT(passed + quirks, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(case_folders()), [](const auto& info) { return info.param.filename().string(); });
+INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(case_folders()),
+                         [](const auto& info) { return info.param.filename().string(); });
 
 TEST(Golden, HasAllCases) { EXPECT_EQ(case_folders().size(), 32U); }
 

@@ -51,7 +51,8 @@ TEST(Join, KeepsOrderCountsAndSpans) {
     session.set_memory(memory.clone());
     return probe(session);
   };
-  const auto in_order = score(joined), reversed = score(Memory::join({&b.memory(), &a.memory()})), alone = score(b.memory());
+  const auto in_order = score(joined), reversed = score(Memory::join({&b.memory(), &a.memory()})),
+             alone = score(b.memory());
   EXPECT_GT(std::abs(in_order[5] - reversed[5]), 1e-3F);
   EXPECT_GT(std::abs(in_order[5] - alone[5]), 1e-3F);
 }
@@ -76,7 +77,8 @@ TEST(Join, RefusesTooMuchAndStrangers) {
   Session other = read(tiny_model(), 50, 1);
   EXPECT_THROW(Memory::join({}), Error);
   EXPECT_THROW(Memory::join({&a.memory(), &other.memory()}), Error);
-  const auto many = static_cast<size_t>(model->info().max_positions / (a.ledger().positions - a.ledger().sink_rows) + 2);
+  const auto many =
+      static_cast<size_t>(model->info().max_positions / (a.ledger().positions - a.ledger().sink_rows) + 2);
   const std::vector<const Memory*> parts(many, &a.memory());
   EXPECT_THROW(Memory::join(parts), Error);
   EXPECT_NO_THROW(Memory::join(parts, /*beyond_positions=*/true));

@@ -1,5 +1,5 @@
-// Logits of tiny checkpoints written by transformers, of GGUF files of every type, and of the default model, against what
-// transformers computed (tests/data/models/MANIFEST.md).
+// Logits of tiny checkpoints written by transformers, of GGUF files of every type, and of the default model,
+// against what transformers computed (tests/data/models/MANIFEST.md).
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
@@ -45,7 +45,8 @@ at::Tensor plain_logits(const Model::Impl& model, const std::vector<int32_t>& id
     request.hidden = HiddenRows::kAll;
     request.on_hidden = [&](int64_t, const at::Tensor& hidden) {
       for (int64_t r = 0; r < hidden.size(1); r += 128) {
-        rows.push_back(model.net.logits(hidden[0].narrow(0, r, std::min<int64_t>(128, hidden.size(1) - r)), scratch));
+        rows.push_back(
+            model.net.logits(hidden[0].narrow(0, r, std::min<int64_t>(128, hidden.size(1) - r)), scratch));
       }
     };
     read_tokens(model.net, state, request, scratch);
@@ -97,18 +98,21 @@ TEST_P(ModelParity, LogitsEqualTransformers) {
   const auto model = open(model_path(GetParam()), ComputeType::kF32);
   const std::vector<int32_t> ids = ids_of(tensor(expected, "input_ids"));
   const at::Tensor logits = plain_logits(*model, ids, ids.size());
-  EXPECT_LE(max_diff(logits.index_select(1, tensor(expected, "columns")), tensor(expected, "logits")), kLogits);
+  EXPECT_LE(max_diff(logits.index_select(1, tensor(expected, "columns")), tensor(expected, "logits")),
+            kLogits);
   EXPECT_LE(max_diff(at::logsumexp(logits, {1}), tensor(expected, "logsumexp")), kLogits);
   if (expected.find("short.logits") != nullptr) {
     const at::Tensor head = plain_logits(*model, {ids.begin(), ids.begin() + 100}, 100);
-    EXPECT_LE(max_diff(head.index_select(1, tensor(expected, "columns")), tensor(expected, "short.logits")), kLogits);
+    EXPECT_LE(max_diff(head.index_select(1, tensor(expected, "columns")), tensor(expected, "short.logits")),
+              kLogits);
   }
 }
 
 TEST_P(ModelParity, PiecesEqualOneFeed) {
   const SafetensorsFile expected = SafetensorsFile::open(GetParam() / "expected.safetensors");
   const auto model = open(model_path(GetParam()), ComputeType::kF32);
-  if (model->net.rope().follows_length()) GTEST_SKIP() << "dynamic NTK depends on how the text arrives, by nature";
+  if (model->net.rope().follows_length())
+    GTEST_SKIP() << "dynamic NTK depends on how the text arrives, by nature";
   const std::vector<int32_t> ids = ids_of(tensor(expected, "input_ids"));
   EXPECT_LE(max_diff(plain_logits(*model, ids, ids.size()), plain_logits(*model, ids, 37)), kLogits);
 }
@@ -120,23 +124,26 @@ TEST_P(ModelParity, Bf16IsNoWorseThanTwiceTransformersBf16) {
   const std::vector<int32_t> ids = ids_of(tensor(expected, "input_ids"));
   const at::Tensor ours = plain_logits(*model, ids, ids.size()).index_select(1, tensor(expected, "columns"));
   const at::Tensor exact = tensor(expected, "logits");
-  // Both round every product to 8 bits of mantissa; ours keeps the residual stream in f32. The root mean square tells more
-  // than the worst element, which one unlucky rounding decides.
+  // Both round every product to 8 bits of mantissa; ours keeps the residual stream in f32. The root mean
+  // square tells more than the worst element, which one unlucky rounding decides.
   const auto rms = [&](const at::Tensor& t) { return (t - exact).square().mean().sqrt().item<double>(); };
   EXPECT_LE(rms(ours), 2.0 * rms(tensor(expected, "logits_bf16")));
   EXPECT_GT(rms(ours), 1e-6) << "bf16 was not used";
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, ModelParity, testing::ValuesIn(fixtures()), [](const auto& info) { return info.param.filename().string(); });
+INSTANTIATE_TEST_SUITE_P(Fixtures, ModelParity, testing::ValuesIn(fixtures()),
+                         [](const auto& info) { return info.param.filename().string(); });
 
 TEST(DefaultModel, LogitsEqualTransformers) {
   const fs::path path = default_model();
   if (path.empty()) GTEST_SKIP() << "the default model is not installed";
-  const SafetensorsFile expected = SafetensorsFile::open(BEACON_TEST_DATA_DIR "/models/smollm2/expected.safetensors");
+  const SafetensorsFile expected =
+      SafetensorsFile::open(BEACON_TEST_DATA_DIR "/models/smollm2/expected.safetensors");
   const auto model = open(path, ComputeType::kF32);
   const std::vector<int32_t> ids = ids_of(tensor(expected, "input_ids"));
   const at::Tensor logits = plain_logits(*model, ids, ids.size());
-  EXPECT_LE(max_diff(logits.index_select(1, tensor(expected, "columns")), tensor(expected, "logits")), kLogits);
+  EXPECT_LE(max_diff(logits.index_select(1, tensor(expected, "columns")), tensor(expected, "logits")),
+            kLogits);
   EXPECT_TRUE(at::equal(logits.argmax(1), tensor(expected, "argmax")));
   EXPECT_LE(max_diff(at::logsumexp(logits, {1}), tensor(expected, "logsumexp")), kLogits);
 }
@@ -144,16 +151,19 @@ TEST(DefaultModel, LogitsEqualTransformers) {
 TEST(DefaultModel, GreedyIdsEqualTransformers) {
   const fs::path path = default_model();
   if (path.empty()) GTEST_SKIP() << "the default model is not installed";
-  const SafetensorsFile expected = SafetensorsFile::open(BEACON_TEST_DATA_DIR "/models/smollm2/expected.safetensors");
+  const SafetensorsFile expected =
+      SafetensorsFile::open(BEACON_TEST_DATA_DIR "/models/smollm2/expected.safetensors");
   const auto model = open(path, ComputeType::kF32);
   for (const std::string name : {"chat0", "chat1"}) {
     std::vector<int32_t> ids = ids_of(tensor(expected, name + ".prompt_ids"));
     const std::vector<int32_t> wanted = ids_of(tensor(expected, name + ".ids"));
-    // One pass over prompt and continuation: each row must choose the next id, which is what greedy decoding does.
+    // One pass over prompt and continuation: each row must choose the next id, which is what greedy decoding
+    // does.
     const size_t prompt = ids.size();
     ids.insert(ids.end(), wanted.begin(), wanted.end());
     const std::vector<int32_t> chosen = ids_of(plain_logits(*model, ids, 64).argmax(1));
-    for (size_t i = 0; i < wanted.size(); ++i) EXPECT_EQ(chosen[prompt - 1 + i], wanted[i]) << name << " token " << i;
+    for (size_t i = 0; i < wanted.size(); ++i)
+      EXPECT_EQ(chosen[prompt - 1 + i], wanted[i]) << name << " token " << i;
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// A tiny model with a vocabulary (tests/data/models/gguf_f32, no beacons of its own) and small windows, for the tests of
-// sessions and memories. With the gate at 0 its beacons, copies of the base, matter as much as any key.
+// A tiny model with a vocabulary (tests/data/models/gguf_f32, no beacons of its own) and small windows, for
+// the tests of sessions and memories. With the gate at 0 its beacons, copies of the base, matter as much as
+// any key.
 #include <beacon/session.h>
 
 #include <filesystem>

@@ -1,4 +1,5 @@
-// What a session promises: pieces equal one feed, save and load equal no interruption, marks, clones, threads, errors.
+// What a session promises: pieces equal one feed, save and load equal no interruption, marks, clones,
+// threads, errors.
 #include <beacon/session.h>
 #include <gtest/gtest.h>
 
@@ -63,7 +64,8 @@ TEST(Session, LedgerCountsEverything) {
   EXPECT_EQ(ledger.positions, 18);
   EXPECT_EQ(ledger.ratios, (std::vector<int64_t>{4, 4, 4}));
   const ModelInfo& info = session.model().info();
-  EXPECT_EQ(ledger.beacon_bytes, 12 * info.num_hidden_layers * info.num_key_value_heads * info.head_dim * 2 * 4);
+  EXPECT_EQ(ledger.beacon_bytes,
+            12 * info.num_hidden_layers * info.num_key_value_heads * info.head_dim * 2 * 4);
   EXPECT_DOUBLE_EQ(ledger.mean_ratio(), 47.0 / 12.0);
 }
 
@@ -212,7 +214,9 @@ TEST(Session, ProgressReachesTheEndAndCanStop) {
   EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
 
   Session stopped(model, small_windows());
-  EXPECT_EQ(code_of([&] { stopped.feed(random_ids(50), [](const Progress& p) { return p.tokens_done < 20; }); }), ErrorCode::kCancelled);
+  EXPECT_EQ(
+      code_of([&] { stopped.feed(random_ids(50), [](const Progress& p) { return p.tokens_done < 20; }); }),
+      ErrorCode::kCancelled);
   const int64_t read = stopped.ledger().tokens_read;
   EXPECT_GE(read, 20);
   EXPECT_LT(read, 50);
@@ -287,7 +291,8 @@ TEST(Session, StopStringsAndCallbacksEndAGeneration) {
   options.stop.clear();
   int calls = 0;
   Session cancelled = session.clone();
-  EXPECT_EQ(cancelled.generate(options, [&](const GeneratedToken&) { return ++calls < 3; }).finish_reason, "cancelled");
+  EXPECT_EQ(cancelled.generate(options, [&](const GeneratedToken&) { return ++calls < 3; }).finish_reason,
+            "cancelled");
   EXPECT_EQ(calls, 3);
 }
 
