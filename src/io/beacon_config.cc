@@ -247,7 +247,9 @@ std::optional<BeaconConfig> parse_beacon_config(std::string_view json, const std
   BeaconConfig config = Parser(root, beacon ? "beacon_" : "ultragist_").parse();
   if (const Json* rope = root.value("beacon_rope")) {
     if (!rope->is_object()) root.wrong("beacon_rope", "an object");
-    config.rope = parse_rope_dictionary(JsonReader(*rope, what + ": beacon_rope"), 10000.0, 0);
+    const JsonReader dictionary(*rope, what + ": beacon_rope");
+    if (!dictionary.has("rope_theta")) dictionary.wrong("rope_theta", "a positive number");
+    config.rope = parse_rope_dictionary(dictionary, 10000.0, 0);
   }
   try {
     validate(config, what);

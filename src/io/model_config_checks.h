@@ -25,7 +25,7 @@ void check_rope_config(const RopeConfig& rope, const std::string& what);
 // Reads rope_parameters or rope_scaling with rope_theta from `root`; max_position_embeddings fills what is
 // left out.
 RopeConfig parse_rope(const JsonReader& root, double default_theta, int64_t max_position_embeddings);
-// Reads one rope dictionary ("rope_type" or "type", "factor", ...).
+// Reads one rope dictionary ("rope_type" or "type", "factor", ...); 0 positions where no model is at hand.
 RopeConfig parse_rope_dictionary(const JsonReader& dictionary, double theta, int64_t max_position_embeddings);
 // The inverse of parse_rope_dictionary, rope_theta included.
 Json rope_to_json(const RopeConfig& rope);

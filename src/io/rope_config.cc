@@ -84,8 +84,11 @@ RopeConfig parse_rope_dictionary(const JsonReader& dictionary, double theta,
   rope.factor = required_number(dictionary, "factor", 1, kMaxRopeFactor);
   if (rope.kind == RopeKind::kLinear) return rope;
   const auto original = dictionary.integer("original_max_position_embeddings", 1, kMaxPositions);
+  // Only llama3 always needs it; the others fall back on the model's positions, where there is a model.
+  if (!original && (rope.kind == RopeKind::kLlama3 || max_position_embeddings == 0)) {
+    dictionary.wrong("original_max_position_embeddings", "a positive integer");
+  }
   if (rope.kind == RopeKind::kLlama3) {
-    if (!original) dictionary.wrong("original_max_position_embeddings", "a positive integer");
     rope.low_freq_factor = required_number(dictionary, "low_freq_factor", 1e-6, 1e6);
     rope.high_freq_factor = required_number(dictionary, "high_freq_factor", 1e-6, 1e6);
   }

@@ -169,8 +169,18 @@ INSTANTIATE_TEST_SUITE_P(
                   kBad,
                   {"multiple of the window (32)", "36"}},
         BadBeacon{"both_prefixes", R"({"ultragist_window":32})", kBad, {"both beacon_ and ultragist_"}},
-        BadBeacon{
-            "rope_unknown", R"({"beacon_rope":{"rope_type":"su"}})", kUnsupported, {"beacon_rope", "su"}}),
+        BadBeacon{"rope_without_theta",
+                  R"({"beacon_rope":{"rope_type":"linear","factor":2}})",
+                  kBad,
+                  {"rope_theta"}},
+        BadBeacon{"rope_without_positions",
+                  R"({"beacon_rope":{"rope_type":"yarn","rope_theta":1e4,"factor":2}})",
+                  kBad,
+                  {"beacon_rope", "original_max_position_embeddings"}},
+        BadBeacon{"rope_unknown",
+                  R"({"beacon_rope":{"rope_type":"su","rope_theta":1e4}})",
+                  kUnsupported,
+                  {"beacon_rope", "su"}}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
