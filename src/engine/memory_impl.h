@@ -12,7 +12,7 @@
 
 namespace beacon {
 
-struct Memory::Impl {
+struct BEACON_LOCAL Memory::Impl {
   Impl(std::shared_ptr<const Model> of, const WindowOptions& options, at::ScalarType type);
 
   std::shared_ptr<const Model> model;

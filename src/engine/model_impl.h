@@ -10,7 +10,7 @@
 
 namespace beacon {
 
-struct Model::Impl {
+struct BEACON_LOCAL Model::Impl {
   Impl(Transformer network, std::shared_ptr<const Tokenizer> vocabulary)
       : net(std::move(network)), tokenizer(std::move(vocabulary)) {}
 

@@ -13,7 +13,7 @@
 
 namespace beacon {
 
-class Session::Mark {
+class BEACON_LOCAL Session::Mark {
  public:
   Mark(const Session::Impl* of, std::unique_ptr<Memory::Impl> without_rows, KvMemory::OpenWindow open_window)
       : session(of), memory(std::move(without_rows)), open(std::move(open_window)) {}
@@ -23,7 +23,7 @@ class Session::Mark {
   KvMemory::OpenWindow open;
 };
 
-struct Session::Impl {
+struct BEACON_LOCAL Session::Impl {
   Impl(std::shared_ptr<const Model> of, const SessionOptions& wanted)
       : model(std::move(of)), options(wanted), memory(empty_memory()) {
     scratch.linear.compute = model->impl().compute;

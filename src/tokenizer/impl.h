@@ -15,7 +15,7 @@
 
 namespace beacon {
 
-class Tokenizer::Impl {
+class BEACON_LOCAL Tokenizer::Impl {
  public:
   Vocabulary vocabulary;
   std::vector<AddedToken> added;         // all of them, by rising id

@@ -139,7 +139,7 @@ bool Tokenizer::is_special(int32_t id) const {
 std::string Tokenizer::fingerprint() const { return impl_->fingerprint; }
 std::optional<std::string> Tokenizer::chat_template() const { return impl_->chat_template; }
 
-struct StreamDecoder::State {
+struct BEACON_LOCAL StreamDecoder::State {
   std::shared_ptr<const Tokenizer> tokenizer;
   bool skip_special;
   DecodeState decode;
