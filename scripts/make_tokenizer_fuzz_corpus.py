@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets tokenizer_json and sentencepiece.
 
-  scripts/make_tokenizer_fuzz_corpus.py --data tests/data/tokenizer --out fuzz/corpus
+  scripts/make_tokenizer_fuzz_corpus.py --out fuzz/corpus
 """
 import argparse
 import json
@@ -58,7 +58,7 @@ def piece(text, score, kind):
     return field(1, field(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind]))
 
 
-def sentencepiece_seeds(data):
+def sentencepiece_seeds():
     common = piece("<unk>", 0, 2) + piece("<s>", 0, 3)
     letters = b"".join(piece(t, -float(i), 1) for i, t in enumerate(["ab", "\u2581a", "a", "b", "\u2581", "12", "1"]))
     plain = field(3, b"\x18\x01\x20\x00\x28\x01")
@@ -68,19 +68,17 @@ def sentencepiece_seeds(data):
         yield common + letters + piece("12a", 0, 4) + piece("x", 0, 5) + field(2, bytes([0x18, kind])) + plain
     bytes_ = b"".join(piece(f"<0x{b:02X}>", 0, 6) for b in range(256))
     yield common + bytes_ + letters + field(2, b"\x18\x02\x98\x02\x01") + plain
-    yield (data / "sp_bpe.model").read_bytes()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     for name in ("tokenizer_json", "sentencepiece"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
     for i, seed in enumerate(json_seeds()):
         (args.out / "tokenizer_json" / f"{i}.bin").write_bytes(json.dumps(seed, ensure_ascii=False).encode() + b"\xff" + TEXT)
-    for i, seed in enumerate(sentencepiece_seeds(args.data)):
+    for i, seed in enumerate(sentencepiece_seeds()):
         (args.out / "sentencepiece" / f"{i}.bin").write_bytes(bytes([len(TEXT)]) + TEXT + seed)
 
 

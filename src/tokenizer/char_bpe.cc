@@ -6,6 +6,8 @@ namespace beacon {
 namespace {
 
 constexpr uint64_t kEmpty = ~uint64_t{0};
+// Code points that are looked up in an array.
+constexpr char32_t kDirectCodes = 0x10000;
 
 uint64_t pair_key(int32_t left, int32_t right) {
   return (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
@@ -21,13 +23,15 @@ uint64_t mix(uint64_t key) {
 CharBpe::CharBpe(const Vocabulary& vocabulary, CharacterSymbols symbols, const std::vector<BpeMerge>& merges,
                  const std::vector<int32_t>& made, BpeOptions options, bool may_cut)
     : vocabulary_(vocabulary),
-      bmp_symbols_(0x10000, kUnknown),
       symbols_(std::move(symbols)),
       merger_(merges),
       options_(std::move(options)),
       may_cut_(may_cut && !options_.ignore_merges) {
-  for (const auto& [code, symbol] : symbols_.ids)
-    if (code < bmp_symbols_.size()) bmp_symbols_[code] = symbol;
+  for (const auto& [code, symbol] : symbols_.ids) {
+    if (code >= kDirectCodes) continue;
+    if (code >= direct_symbols_.size()) direct_symbols_.resize(code + 1, kUnknown);
+    direct_symbols_[code] = symbol;
+  }
   if (may_cut_) add_neighbours(vocabulary, made);
 }
 
@@ -56,7 +60,8 @@ void CharBpe::add_neighbours(const Vocabulary& vocabulary, const std::vector<int
 }
 
 int32_t CharBpe::symbol_of(char32_t code) const {
-  if (code < bmp_symbols_.size()) return bmp_symbols_[code];
+  if (code < direct_symbols_.size()) return direct_symbols_[code];
+  if (code < kDirectCodes) return kUnknown;
   const auto entry = symbols_.ids.find(code);
   return entry == symbols_.ids.end() ? kUnknown : entry->second;
 }

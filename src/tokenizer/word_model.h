@@ -87,7 +87,7 @@ class CharBpe : public WordModel {
   void append_unknown(std::string_view character, bool& after_unknown, std::vector<int32_t>& out) const;
 
   const Vocabulary& vocabulary_;
-  std::vector<int32_t> bmp_symbols_;  // of the first 65536 code points
+  std::vector<int32_t> direct_symbols_;  // of the first code points
   CharacterSymbols symbols_;
   BpeMerger merger_;
   BpeOptions options_;
