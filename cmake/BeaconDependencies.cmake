@@ -24,6 +24,8 @@ if(NOT EXISTS "${_torch_first}/include/ATen/ATen.h")
   message(FATAL_ERROR "No libtorch found (looked for include/ATen/ATen.h in '${_torch_first}'). "
                       "Run 'make setup', or give -DBEACON_TORCH_ROOT=<folder of the torch wheel>.")
 endif()
+# What is installed finds libtorch where it was linked; a linked path alone is not kept for transitive libraries.
+set(CMAKE_INSTALL_RPATH "${_torch_first}/lib")
 add_library(beacon_torch INTERFACE)
 # Behind the system's headers: the wheel carries an fmt of its own, which must not replace the one we link.
 target_compile_options(beacon_torch INTERFACE

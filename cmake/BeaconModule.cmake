@@ -35,7 +35,10 @@ function(beacon_test name)
     target_precompile_headers(${target} REUSE_FROM beacon_pch_test)
   endif()
   add_test(NAME ${ARG_LABEL}.${name} COMMAND ${target} ${ARG_ARGS})
-  set_tests_properties(${ARG_LABEL}.${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
+  set_tests_properties(${ARG_LABEL}.${name} PROPERTIES
+    LABELS ${ARG_LABEL} TIMEOUT 600
+    # Tests run side by side: threads that spin while they wait would take each other's cores.
+    ENVIRONMENT OMP_WAIT_POLICY=passive)
 endfunction()
 
 # beacon_fuzz_target(NAME LIBS ...): fuzz/NAME_fuzz.cc with its seeds in fuzz/corpus/NAME.

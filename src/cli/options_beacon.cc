@@ -13,8 +13,8 @@ void add_shape_options(CLI::App& command, BeaconOptions& options) {
   const auto count = [&](const char* name, std::optional<int64_t>& field, const char* description) {
     add_optional(command, name, field, description)->type_name("N")->group(kGroup);
   };
-  count("--window", options.window, "Raw tokens condensed together (default: the adapter's, else 1024)");
-  count("--stride", options.stride, "Raw tokens let go when a window is full (default: the adapter's, else the window)");
+  count("--window", options.window, "Raw tokens condensed together (default: the adapter's, else 1024 or a quarter of the positions)");
+  count("--stride", options.stride, "Raw tokens let go when a window is full (default: the adapter's, else half the window)");
   command
       .add_option_function<std::string>(
           "--ratio", [&options](const std::string& text) { set_ratio(options, text); },

@@ -1,5 +1,6 @@
 #include "engine/window_setup.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -9,7 +10,9 @@ namespace {
 
 // The rolling window with a sink: the best of what needs no training (docs/algorithm.md).
 constexpr int64_t kDefaultWindow = 1024;
-constexpr int64_t kDefaultStride = 512;
+constexpr int64_t kPositionsPerWindow = 4;  // a small model gets a smaller window
+
+int64_t default_stride(int64_t window) { return std::max<int64_t>(1, window / 2); }
 
 Generation generation_of(BeaconGeneration generation) {
   switch (generation) {
@@ -60,10 +63,11 @@ Enum parse_choice(const std::string& text, std::initializer_list<Enum> choices, 
 }
 
 // What the adapter's file says, or the defaults where there is none.
-WindowOptions configured(const BeaconConfig& config, bool from_file) {
+WindowOptions configured(const BeaconConfig& config, bool from_file, int64_t max_positions) {
   WindowOptions options;
-  options.window = from_file ? config.window : kDefaultWindow;
-  options.stride = from_file ? config.stride : kDefaultStride;
+  options.window =
+      from_file ? config.window : std::clamp<int64_t>(max_positions / kPositionsPerWindow, 1, kDefaultWindow);
+  options.stride = from_file ? config.stride : default_stride(options.window);
   options.placement =
       config.placement == BeaconPlacement::kInterleave ? Placement::kInterleave : Placement::kAppend;
   options.attention = attention_of(config.attention);
@@ -82,12 +86,13 @@ WindowOptions configured(const BeaconConfig& config, bool from_file) {
   return options;
 }
 
-void lay_over(const BeaconOptions& wanted, WindowOptions& options) {
+void lay_over(const BeaconOptions& wanted, bool from_file, WindowOptions& options) {
   options.enabled = wanted.enabled;
   if (wanted.window) {
     options.window = *wanted.window;
-    // A window smaller than the stride takes the stride with it, unless that was named as well.
-    if (!wanted.stride && options.stride > options.window) options.stride = options.window;
+    // A window given alone takes the stride with it.
+    if (!from_file) options.stride = default_stride(options.window);
+    if (options.stride > options.window) options.stride = options.window;
   }
   if (wanted.stride) options.stride = *wanted.stride;
   if (wanted.placement) {
@@ -122,15 +127,20 @@ void lay_over_ratios(const BeaconOptions& wanted, RatioPolicy& policy) {
       policy.ratios.push_back(static_cast<int>(ratio));
     }
   }
-  if (wanted.ratio_mix) policy.mix = mix_of(ratio_mix_from_string(*wanted.ratio_mix, policy.adapt_tokens));
+  if (!wanted.ratio_mix) return;
+  try {
+    policy.mix = mix_of(ratio_mix_from_string(*wanted.ratio_mix, policy.adapt_tokens));
+  } catch (const Error& error) {
+    fail(ErrorCode::kInvalidArgument, "{}", error.what());  // an option of the user's, not a file
+  }
 }
 
 }  // namespace
 
 WindowOptions resolve_window(const BeaconOptions& wanted, const Model::Impl& model) {
-  WindowOptions options = configured(model.beacons, model.beacons_configured);
+  WindowOptions options = configured(model.beacons, model.beacons_configured, model.info.max_positions);
   options.max_positions = model.info.max_positions;
-  lay_over(wanted, options);
+  lay_over(wanted, model.beacons_configured, options);
   lay_over_ratios(wanted, options.ratio);
   validate(options);
   return options;
