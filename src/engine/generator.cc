@@ -44,7 +44,7 @@ GenerateResult run_generation(const GenerateOptions& options, const GeneratorPor
   require(tokenizer != nullptr, ErrorCode::kNotFound,
           "the model has no tokenizer, so its tokens cannot be turned into text");
   Sampler sampler(options.sampling);
-  if (memory.sampler) sampler.restore(*memory.sampler);
+  if (memory.sampler && memory.sampler_seed == options.sampling.seed) sampler.restore(*memory.sampler);
   TextStream stream(tokenizer, options.stop);
   GenerateResult result;
   result.finish_reason = "length";
@@ -71,7 +71,10 @@ GenerateResult run_generation(const GenerateOptions& options, const GeneratorPor
     }
   }
   result.text += stream.finish();
-  if (options.sampling.temperature > 0.0F) memory.sampler = sampler.state();
+  if (options.sampling.temperature > 0.0F) {
+    memory.sampler = sampler.state();
+    memory.sampler_seed = options.sampling.seed;
+  }
   return result;
 }
 

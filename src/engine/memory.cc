@@ -54,6 +54,7 @@ std::unique_ptr<Memory::Impl> Memory::Impl::clone() const {
   copy->recent = recent;
   copy->pending = pending;
   copy->sampler = sampler;
+  copy->sampler_seed = sampler_seed;
   if (last_hidden.defined()) copy->last_hidden = last_hidden.clone();
   copy->title = title;
   copy->beyond_positions = beyond_positions;

@@ -21,6 +21,7 @@ struct BEACON_LOCAL Memory::Impl {
   std::vector<int32_t> recent;                    // the youngest tokens fed, at most kRecentTokens
   std::optional<int32_t> pending;                 // sampled last, not fed yet
   std::optional<std::vector<std::byte>> sampler;  // generator state of the generation that was going on
+  uint64_t sampler_seed = 0;                      // it was started with; another seed starts afresh
   at::Tensor last_hidden;  // f32 [1, D] of the last token fed; undefined before the first
   std::string title;
   bool beyond_positions = false;

@@ -16,8 +16,10 @@ namespace {
 
 // Blocks of the session beside those the container knows.
 constexpr std::string_view kLastHidden =
-    "session.last_hidden";                               // F32 [D]: hidden state of the last token fed
-constexpr std::string_view kRecent = "session.recent";   // I32 [n]: youngest tokens, for repetition penalties
+    "session.last_hidden";                              // F32 [D]: hidden state of the last token fed
+constexpr std::string_view kRecent = "session.recent";  // I32 [n]: youngest tokens, for repetition penalties
+constexpr std::string_view kSamplerSeed =
+    "session.sampler_seed";                              // I64 [1]: seed the sampler state belongs to
 constexpr std::string_view kWindows = "window.records";  // I64 [n, 4]: begin, end, ratio, rows of each close
 
 std::map<std::string, std::string> rope_entries(const RopeConfig& rope) {
@@ -197,6 +199,10 @@ void read_state(const MemoryFile& file, Memory::Impl& memory) {
           "the pending token of the memory file is outside the vocabulary");
   if (const TensorView* block = file.find_block(memory_block::kSampler)) {
     memory.sampler = std::vector<std::byte>(block->bytes.begin(), block->bytes.end());
+    const auto seed = values_of<int64_t>(file.block(kSamplerSeed));
+    require(seed.size() == 1, ErrorCode::kBadFile,
+            "the sampler's seed in the memory file has {} numbers, 1 was expected", seed.size());
+    memory.sampler_seed = static_cast<uint64_t>(seed.front());
   }
   if (const TensorView* block = file.find_block(kLastHidden)) {
     const auto values = values_of<float>(*block);
@@ -240,9 +246,12 @@ void Memory::save(const std::filesystem::path& path, const std::string& title) c
   writer.add_block(std::string(kWindows), DType::kI64, {count(ratios), 4}, bytes_of(records));
   writer.add_block(std::string(memory_block::kPlanner), DType::kU8, {count(planner)}, bytes_of(planner));
   writer.add_block(std::string(kRecent), DType::kI32, {count(recent)}, bytes_of(recent));
-  if (impl_->sampler)
+  const std::vector<int64_t> seed = {static_cast<int64_t>(impl_->sampler_seed)};
+  if (impl_->sampler) {
     writer.add_block(std::string(memory_block::kSampler), DType::kU8, {count(*impl_->sampler)},
                      *impl_->sampler);
+    writer.add_block(std::string(kSamplerSeed), DType::kI64, {1}, bytes_of(seed));
+  }
   if (impl_->last_hidden.defined()) {
     const auto* data = reinterpret_cast<const std::byte*>(impl_->last_hidden.const_data_ptr<float>());
     writer.add_block(

@@ -226,6 +226,7 @@ std::shared_ptr<const Session::Mark> Session::mark() const {
   copy->recent = memory.recent;
   copy->pending = memory.pending;
   copy->sampler = memory.sampler;
+  copy->sampler_seed = memory.sampler_seed;
   copy->last_hidden = memory.last_hidden;
   copy->title = memory.title;
   return std::make_shared<const Mark>(impl_.get(), std::move(copy), memory.state.kv.copy_open());
@@ -247,6 +248,7 @@ void Session::rewind(const Mark& mark) {
   memory.recent = mark.memory->recent;
   memory.pending = mark.memory->pending;
   memory.sampler = mark.memory->sampler;
+  memory.sampler_seed = mark.memory->sampler_seed;
   memory.last_hidden = mark.memory->last_hidden;
   memory.title = mark.memory->title;
 }

@@ -272,6 +272,28 @@ TEST(Session, GenerateFeedsWhatItSampled) {
   expect_near(probe(session), probe(fed));
 }
 
+TEST(Session, TheGeneratorGoesOnUnlessTheSeedChanges) {
+  const auto model = tiny_model();
+  Session session(model, small_windows());
+  session.feed(random_ids(30));
+  GenerateOptions options;
+  options.max_new_tokens = 6;
+  options.ignore_eos = true;
+  options.sampling.temperature = 1.5F;
+  options.sampling.seed = 1;
+  Session whole = session.clone();
+  const auto first = session.generate(options).ids;
+  Session other = session.clone();
+  const auto second = session.generate(options).ids;
+  options.sampling.seed = 2;
+  EXPECT_NE(other.generate(options).ids, second);
+  options.sampling.seed = 1;
+  options.max_new_tokens = 12;
+  std::vector<int32_t> joined = first;
+  joined.insert(joined.end(), second.begin(), second.end());
+  EXPECT_EQ(whole.generate(options).ids, joined);
+}
+
 TEST(Session, StopStringsAndCallbacksEndAGeneration) {
   const auto model = tiny_model();
   Session session(model, small_windows());
