@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "cli/exit_codes.h"
 #include "cli/ledger_report.h"
+#include "cli/model_report.h"
 #include "cli/terminal.h"
 #include "cli/text_input.h"
 
@@ -98,6 +99,7 @@ int run_chat(const ChatArgs& args) {
           "expected --context FILE, found '-'; standard input is the conversation");
   const std::string context = read_contexts(args.contexts);
   const auto model = Model::load(args.model);
+  warn_untrained(model->info(), args.session.beacons);
   ChatArgs chosen = args;
   if (chosen.session.beacons.expected_tokens == 0) {
     const auto tokens = static_cast<int64_t>(model->tokenizer().encode(context).size());

@@ -58,6 +58,7 @@ int run_generate(const GenerateArgs& args) {
   const RequestText text = read_request(args.request);
   const auto model = Model::load(args.model);
   const Request request = encode_request(model, args.request, text, !args.memory.empty());
+  if (args.memory.empty()) warn_untrained(model->info(), args.session.beacons);
   SessionOptions options = args.session;
   if (options.beacons.expected_tokens == 0)
     options.beacons.expected_tokens = static_cast<int64_t>(request.ids.size());

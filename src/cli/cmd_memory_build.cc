@@ -42,6 +42,7 @@ bool read_all(Session& session, const std::vector<int32_t>& ids, const OutputOpt
 int run_build(const BuildArgs& args) {
   const std::string text = read_contexts(args.contexts);
   const auto model = Model::load(args.model);
+  warn_untrained(model->info(), args.session.beacons);
   const std::vector<int32_t> ids = model->tokenizer().encode(text);
   SessionOptions options = args.session;
   if (options.beacons.expected_tokens == 0) options.beacons.expected_tokens = static_cast<int64_t>(ids.size());

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/terminal.h"
+
 namespace beacon::cli {
 
 nlohmann::ordered_json model_json(const ModelInfo& info) {
@@ -15,6 +17,11 @@ nlohmann::ordered_json model_json(const ModelInfo& info) {
           {"compute", info.compute},
           {"isa", info.isa},
           {"threads", info.threads}};
+}
+
+void warn_untrained(const ModelInfo& info, const BeaconOptions& options) {
+  if (!options.enabled || info.trained_beacons) return;
+  note("beacon: warning: the beacons are copies of the base and not trained; they remember little (--adapter names trained ones)");
 }
 
 }  // namespace beacon::cli

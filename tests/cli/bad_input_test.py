@@ -41,9 +41,10 @@ class BadInputTest(BeaconTestCase):
         self.assertNotEqual(out, "")
 
     def test_a_text_beyond_the_capacity_names_a_ratio(self):
-        line = self.refused("-p", "word " * 2000, "--window", 64, "--ratio", 2, code=1, words=["ratio"])
-        self.assertRegex(line, r"\d")
-        self.refused("-p", "word " * 2000, "--no-beacons", code=1, words=["512"])
+        # About 10,030 tokens: ratio a holds (4096 - 64) a + 64 of them.
+        line = self.refused("-p", "word " * 2000, "--window", 64, "--ratio", 2, code=1, words=["4096"])
+        self.assertRegex(line, r"ratio 3")
+        self.refused("-p", "word " * 2000, "--no-beacons", code=1, words=["4096", "ratio"])
 
     def test_files_that_are_not_there(self):
         self.refused("-p", "x", "--context", self.folder / "nowhere.txt", code=1, words=["nowhere.txt"])

@@ -31,7 +31,7 @@ class ChatTest(BeaconTestCase):
         # Only the new ids are fed: the second turn is as long as its own text.
         self.assertLess(second[0] - first[0], len("user\nAnd you?assistant\n") + 2 * 6 + 12)
         self.assertEqual(second[1], second[0] // 32 * 8)
-        self.assertEqual(second[3], 512)
+        self.assertEqual(second[3], 4096)
         self.assertEqual(out.count("\n") >= 2, True)
 
     def test_first_turn_equals_generate(self):

@@ -3,6 +3,7 @@ import os
 import subprocess
 import unittest
 
+import tiny_model
 from beacon_test_case import ESCAPE, PROGRAM, BeaconTestCase, environment
 
 TEXT = "It is a truth universally acknowledged, that a single man must be in want of a wife. " * 3
@@ -29,7 +30,7 @@ class GenerateTest(BeaconTestCase):
         rows = ledger["tokens_read"] % 32
         self.assertEqual(ledger["raw_rows"], rows + rows // 4)
         self.assertEqual(ledger["positions"], ledger["sink_rows"] + ledger["beacon_rows"] + ledger["raw_rows"])
-        self.assertEqual(ledger["max_positions"], 512)
+        self.assertEqual(ledger["max_positions"], 4096)
 
     def test_text_and_ledger_go_to_their_own_streams(self):
         out, err = self.run_beacon("generate", "-m", self.model, "-p", "Who?", "-n", "8", "--ignore-eos")
@@ -68,8 +69,9 @@ class GenerateTest(BeaconTestCase):
         self.assertEqual(answer["ledger"]["raw_rows"], answer["ledger"]["tokens_read"])
 
     def test_auto_ratio_is_the_smallest_that_holds_the_text(self):
-        # (512 - 64) a + 64 tokens hold 1024 more than the text: 3 would do, 4 is the next of the list.
-        answer = self.ask("--ratio", "auto", "--window", 64, "-p", "word " * 50)
+        # Ratio a holds (512 - 64) a + 64 tokens: 960 at 2, 1856 at 4. The text has some 280, and 1024 more are wanted.
+        small = tiny_model.write(self.folder / "small.gguf", positions=512)
+        answer = self.run_json("generate", "-m", small, "-n", 2, "--ratio", "auto", "--window", 64, "-p", "word " * 50)
         self.assertEqual(set(answer["ledger"]["ratios"]), {4})
 
     def test_rolling_window_keeps_a_sink(self):

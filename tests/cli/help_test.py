@@ -15,10 +15,13 @@ LIST = pathlib.Path(__file__).with_name("options.txt")
 
 
 class HelpTest(BeaconTestCase):
+    texts = {}
+
     def help(self, command):
-        out, err = self.run_beacon(*command.split(), "--help")
-        self.assertEqual(err, "")
-        return out
+        if command not in self.texts:
+            self.texts[command], err = self.run_beacon(*command.split(), "--help")
+            self.assertEqual(err, "")
+        return self.texts[command]
 
     def listed(self):
         lines = []
@@ -38,14 +41,14 @@ class HelpTest(BeaconTestCase):
 
     def test_every_option_is_described(self):
         for command in COMMANDS:
-            text = re.sub(r"\n {30,}", " ", self.help(command))
+            text = re.sub(r"\n {30,}", "  ", self.help(command))
             for line in text.splitlines():
-                if re.match(r"^  -", line):
-                    self.assertRegex(line, r"^  -[^ ]+( [^ ]+)*  +[A-Z]|^  -h,--help", f"{command}: {line}")
+                if line.startswith("  -"):
+                    self.assertRegex(line, r"^  -.*?  +[A-Z0-9].*[a-z)]", f"{command}: {line}")
 
     def test_help_shows_defaults(self):
         text = self.help("generate")
-        self.assertRegex(text, r"--max-new-tokens N=256")
+        self.assertRegex(text, r"--max-new-tokens N\S*=256")
         self.assertRegex(text, r"--compute auto\|bf16\|f32=auto")
         self.assertRegex(text, r"--temperature X=0")
 

@@ -75,7 +75,7 @@ class MemoryTest(BeaconTestCase):
 
     def test_join_beyond_the_positions_is_refused(self):
         out = self.folder / "too_much.beacon"
-        self.assert_error(["memory", "join", "-m", self.model, *[self.memory] * 12, "-o", out], 1, "512")
+        self.assert_error(["memory", "join", "-m", self.model, *[self.memory] * 80, "-o", out], 1, "4096")
         self.assertFalse(out.exists())
 
     def test_cut_keeps_the_blocks_it_touches(self):

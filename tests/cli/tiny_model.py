@@ -105,7 +105,7 @@ def count(dims):
     return total
 
 
-def write(path, seed=1, positions=512, chat_template=CHATML, eos="<|im_end|>"):
+def write(path, seed=1, positions=4096, chat_template=CHATML, eos="<|im_end|>"):
     shape = {"hidden": 32, "layers": 2, "heads": 2, "kv": 1, "ffn": 64, "positions": positions}
     entries, vocab = metadata(shape, chat_template, eos)
     named = tensors(shape, vocab)
