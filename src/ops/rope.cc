@@ -162,7 +162,9 @@ RopeTable Rope::table(int64_t first, int64_t count, int64_t longest) const {
 void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y) {
   BEACON_CHECK(x.dim() == 3 && y.sizes() == x.sizes() && x.stride(2) == 1 && y.stride(2) == 1);
   const int64_t rows = table.cos.size(0), half = table.cos.size(1);
-  BEACON_CHECK(x.size(2) == 2 * half && x.size(0) % rows == 0);
+  BEACON_CHECK(x.size(2) == 2 * half);
+  if (x.size(0) == 0) return;
+  BEACON_CHECK(rows > 0 && x.size(0) % rows == 0);
   for (int64_t block = 0; block < x.size(0); block += rows) {
     parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
       kernels::RopeParams params;
