@@ -121,7 +121,7 @@ TURNS = [
     [("system", "Be brief."), ("user", "Who wrote Emma?")],
     [("user", "  Hi there \n"), ("assistant", " Hello.\n"), ("user", "And\u00a0now?\u3000")],
     [("system", " You know books. "), ("user", "\nOne\n"), ("assistant", "Two"), ("user", "Three"), ("assistant", "Four "),
-     ("user", "日本語 \U0001f600")],
+     ("user", "\u65e5\u672c\u8a9e \U0001f600")],
     [("user", "Q"), ("assistant", "A")],
 ]
 

@@ -7,7 +7,7 @@ import argparse
 import json
 import pathlib
 
-TEXT = "ab <s>a\u0301 12\n  é".encode()
+TEXT = "ab <s>a\u0301 12\n  \u00e9".encode()
 LETTERS = {c: i for i, c in enumerate(["<unk>", "<s>", "a", "b", "\u2581", "ab", "\u0120", "\u2581a", "1"])}
 BYTES = {f"<0x{b:02X}>": 9 + b for b in range(256)}
 

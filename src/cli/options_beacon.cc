@@ -14,7 +14,7 @@ void add_shape_options(CLI::App& command, BeaconOptions& options) {
     add_optional(command, name, field, description)->type_name("N")->group(kGroup);
   };
   count("--window", options.window, "Raw tokens condensed together (default: the adapter's, else 1024 or a quarter of the positions)");
-  count("--stride", options.stride, "Raw tokens let go when a window is full (default: the adapter's, else half the window)");
+  count("--stride", options.stride, "Raw tokens let go when a window is full (default: the adapter's, else 512 or the window, the smaller)");
   command
       .add_option_function<std::string>(
           "--ratio", [&options](const std::string& text) { set_ratio(options, text); },

@@ -12,7 +12,9 @@ namespace {
 constexpr int64_t kDefaultWindow = 1024;
 constexpr int64_t kPositionsPerWindow = 4;  // a small model gets a smaller window
 
-int64_t default_stride(int64_t window) { return std::max<int64_t>(1, window / 2); }
+constexpr int64_t kDefaultStride = 512;
+
+int64_t default_stride(int64_t window) { return std::min(window, kDefaultStride); }
 
 Generation generation_of(BeaconGeneration generation) {
   switch (generation) {

@@ -43,7 +43,7 @@ class BadInputTest(BeaconTestCase):
     def test_a_text_beyond_the_capacity_names_a_ratio(self):
         # About 10,030 tokens: ratio a holds (4096 - 64) a + 64 of them.
         line = self.refused("-p", "word " * 2000, "--window", 64, "--ratio", 2, code=1, words=["4096"])
-        self.assertRegex(line, r"ratio 3")
+        self.assertRegex(line, r"ratio 4 or more")
         self.refused("-p", "word " * 2000, "--no-beacons", code=1, words=["4096", "ratio"])
 
     def test_files_that_are_not_there(self):
@@ -74,7 +74,7 @@ class BadInputTest(BeaconTestCase):
     def test_folders_that_are_no_models(self):
         empty = self.folder / "empty_folder"
         empty.mkdir()
-        self.assert_error(["generate", "-m", empty, "-p", "x"], 1, "config.json")
+        self.assert_error(["generate", "-m", empty, "-p", "x"], 1, "model.safetensors")
 
     def test_token_ids(self):
         for ids in ("1 2 x", '{"ids": [1.5]}', '{"ids": ["a"]}', "-4", '{"ids": [-1]}', "99999999", "1e99"):
