@@ -104,11 +104,18 @@ void KvMemory::write(int64_t layer_index, const at::Tensor& k_pre, const at::Ten
 }
 
 at::Tensor KvMemory::keys(int64_t layer, int64_t new_rows) const {
-  return narrow_rows(layers_[static_cast<size_t>(layer)].k, 0, counts_.total() + new_rows);
+  return used_rows(layers_[static_cast<size_t>(layer)].k, new_rows);
 }
 
 at::Tensor KvMemory::values(int64_t layer, int64_t new_rows) const {
-  return narrow_rows(layers_[static_cast<size_t>(layer)].v, 0, counts_.total() + new_rows);
+  return used_rows(layers_[static_cast<size_t>(layer)].v, new_rows);
+}
+
+at::Tensor KvMemory::used_rows(const at::Tensor& held, int64_t new_rows) const {
+  if (held.defined()) return narrow_rows(held, 0, counts_.total() + new_rows);
+  BEACON_CHECK(counts_.total() + new_rows == 0);  // nothing was reserved yet
+  return at::empty({geometry_.batch, geometry_.num_kv_heads, 0, geometry_.head_dim},
+                   at::TensorOptions().dtype(geometry_.type));
 }
 
 at::Tensor KvMemory::keys_before_rope(int64_t layer) const {

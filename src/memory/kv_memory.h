@@ -112,6 +112,7 @@ class KvMemory {
 
  private:
   void grow(int64_t capacity, int64_t open_capacity);
+  at::Tensor used_rows(const at::Tensor& held, int64_t new_rows) const;
 
   KvGeometry geometry_;
   KvCounts counts_;

@@ -1,0 +1,147 @@
+#include "ops/linear.h"
+
+#include "ops/tensor_check.h"
+#include "ops/weight_maker.h"
+
+namespace beacon::ops {
+namespace {
+
+using namespace beacon::testing;
+
+constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_1};
+
+class LinearTest : public TensorTest {
+ protected:
+  at::Tensor run(const at::Tensor& x, const Weight& weight) {
+    at::Tensor y = at::full({x.size(0), weight.out}, NAN);
+    linear(x, weight, y, context_);
+    return y;
+  }
+
+  LinearContext context_;
+};
+
+at::Tensor exact(const at::Tensor& x, const MadeWeight& w) {
+  const at::Tensor y = at::mm(x.to(at::kDouble), w.values.t());
+  return w.weight.bias.defined() ? y + w.weight.bias : y;
+}
+
+// f32 sums of I products in any order, the bound of Higham 2002, section 3.1.
+at::Tensor f32_tolerance(const at::Tensor& x, const MadeWeight& w) {
+  const at::Tensor magnitude = at::mm(x.to(at::kDouble).abs(), w.values.abs().t());
+  return (magnitude + 1.0) * (static_cast<double>(x.size(1) + 4) * kEpsF32);
+}
+
+TEST_F(LinearTest, EveryTypeAndNumberOfRowsGivesTheExactProduct) {
+  for (const DType type : kTypes) {
+    for (const bool biased : {false, true}) {
+      MadeWeight w = make_weight(type, at::randn({37, 96}));
+      if (biased) w.weight.bias = at::randn({37});
+      for (const int64_t rows : {int64_t{1}, int64_t{2}, kFewRows, kFewRows + 1, int64_t{40}}) {
+        SCOPED_TRACE(::testing::Message()
+                     << dtype_info(type).name << ", rows " << rows << ", bias " << biased);
+        const at::Tensor x = at::randn({rows, 96});
+        expect_close(run(x, w.weight), exact(x, w), f32_tolerance(x, w));
+        expect_close(linear_reference(x, w.weight), exact(x, w), f32_tolerance(x, w));
+      }
+    }
+  }
+}
+
+TEST_F(LinearTest, Bf16ComputeRoundsOperandsAndResult) {
+  context_.compute = at::kBFloat16;
+  for (const DType type : kTypes) {
+    SCOPED_TRACE(dtype_info(type).name);
+    MadeWeight w = make_weight(type, at::randn({37, 96}));
+    const at::Tensor x = at::randn({40, 96});
+    const at::Tensor y = run(x, w.weight);
+    const at::Tensor expected = exact(x, w);
+    // x, w and y are rounded by at most kEpsBf16 of their size each; the errors of the terms are independent,
+    // so in the mean they add as squares: sqrt(3) kEpsBf16 at most.
+    const double error = ((y - expected).norm() / expected.norm()).item<double>();
+    EXPECT_LE(error, 2 * kEpsBf16);
+    EXPECT_GT(error, kEpsBf16 / 16) << "not computed in bf16";
+    const at::Tensor magnitude = at::mm(x.to(at::kDouble).abs(), w.values.abs().t());
+    expect_close(y, expected, magnitude * (2.1 * kEpsBf16) + expected.abs() * kEpsBf16);
+
+    w.weight.bias = at::randn({37});  // added in f32
+    expect_close(run(x, w.weight), y.to(at::kDouble) + w.weight.bias, expected.abs() * 4 * kEpsF32 + 1e-6);
+  }
+}
+
+TEST_F(LinearTest, FewRowsAreComputedInF32WhateverTheComputeType) {
+  context_.compute = at::kBFloat16;
+  const MadeWeight w = make_weight(DType::kQ8_0, at::randn({37, 96}));
+  const at::Tensor x = at::randn({kFewRows, 96});
+  expect_close(run(x, w.weight), exact(x, w), f32_tolerance(x, w));
+}
+
+TEST_F(LinearTest, TheWeightMayLieAtAnyAddress) {
+  for (const DType type : kTypes) {
+    for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+      context_.compute = compute;
+      const at::Tensor values = at::randn({24, 64});
+      for (const size_t offset : {1, 3}) {
+        SCOPED_TRACE(::testing::Message() << dtype_info(type).name << ", offset " << offset);
+        for (const int64_t rows : {3, 20}) {
+          const at::Tensor x = at::randn({rows, 64});
+          expect_equal(run(x, make_weight(type, values, offset).weight),
+                       run(x, make_weight(type, values).weight));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(LinearTest, RowsMayBeFurtherApartThanTheyAreLong) {
+  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    context_.compute = compute;
+    const MadeWeight w = make_weight(DType::kQ4_1, at::randn({16, 32}));
+    for (const int64_t rows : {3, 20}) {
+      const at::Tensor x = at::randn({rows, 80}).narrow(1, 7, 32);
+      const at::Tensor wide = at::full({rows, 40}, 5.0F);
+      linear(x, w.weight, wide.narrow(1, 10, 16), context_);
+      expect_close(wide.narrow(1, 10, 16), run(x.contiguous(), w.weight), 1e-5);
+      expect_equal(wide.narrow(1, 0, 10), at::full({rows, 10}, 5.0F));
+      expect_equal(wide.narrow(1, 26, 14), at::full({rows, 14}, 5.0F));
+    }
+  }
+}
+
+// The same scratch serves weights of other sizes and types.
+TEST_F(LinearTest, ContextIsReusedBetweenShapes) {
+  const MadeWeight small = make_weight(DType::kQ8_0, at::randn({8, 32}));
+  const MadeWeight large = make_weight(DType::kQ4_1, at::randn({50, 128}));
+  for (int round = 0; round < 2; ++round) {
+    const at::Tensor xs = at::randn({20, 32}), xl = at::randn({30, 128});
+    expect_close(run(xs, small.weight), exact(xs, small), f32_tolerance(xs, small));
+    expect_close(run(xl, large.weight), exact(xl, large), f32_tolerance(xl, large));
+  }
+}
+
+TEST_F(LinearTest, NoRowsIsNoWork) {
+  const MadeWeight w = make_weight(DType::kQ8_0, at::randn({8, 32}));
+  EXPECT_EQ(run(at::empty({0, 32}), w.weight).sizes().vec(), (std::vector<int64_t>{0, 8}));
+}
+
+TEST_F(LinearTest, WrongShapesAreRefused) {
+  const MadeWeight w = make_weight(DType::kF32, at::randn({8, 32}));
+  expect_error(ErrorCode::kInternal, "weight.in", [&] { run(at::randn({3, 31}), w.weight); });
+  expect_error(ErrorCode::kInternal, "y.size(1)", [&] {
+    linear(at::randn({3, 32}), w.weight, at::empty({3, 7}), context_);
+  });
+  expect_error(ErrorCode::kInternal, "stride", [&] { run(at::randn({32, 20}).t(), w.weight); });
+}
+
+TEST_F(LinearTest, ExpandGivesWhatTheBlocksHold) {
+  for (const DType type : kTypes) {
+    SCOPED_TRACE(dtype_info(type).name);
+    const MadeWeight w = make_weight(type, at::randn({9, 64}), 1);
+    expect_close(expand(w.weight, at::kFloat), w.values, w.values.abs() * 2 * kEpsF32 + 1e-7);
+    expect_close(expand(w.weight, at::kBFloat16), w.values, w.values.abs() * 1.01 * kEpsBf16 + 1e-7);
+    EXPECT_EQ(expand(w.weight, at::kBFloat16).scalar_type(), at::kBFloat16);
+  }
+}
+
+}  // namespace
+}  // namespace beacon::ops
