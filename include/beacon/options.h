@@ -55,7 +55,8 @@ struct BeaconOptions {
   bool enabled = true;  ///< false: a plain model, every token stays raw
   std::optional<int64_t>
       window;  ///< raw tokens condensed together; default 1024, in a small model a quarter of its positions
-  std::optional<int64_t> stride;  ///< raw tokens let go when a window is full; default half the window
+  std::optional<int64_t>
+      stride;  ///< raw tokens let go when a window is full; default 512, or the window when that is less
   /// Raw tokens per beacon. One value: always that. Several: chosen by ratio_mix. 0 keeps tokens raw. Empty:
   /// as the adapter says, without one {2, 4, 8, 16, 32, 64, 128} with adapt-1024.
   std::vector<int64_t> ratios;
