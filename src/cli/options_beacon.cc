@@ -9,6 +9,15 @@ namespace {
 
 constexpr const char* kGroup = "Beacons";
 
+// Empty when the text is one of the rules, else what is wrong with it.
+std::string check_ratio_mix(const std::string& text) {
+  const std::string prefix = "adapt-";
+  const bool adapt = text.size() > prefix.size() && text.compare(0, prefix.size(), prefix) == 0 &&
+                     text.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
+  if (adapt || text == "step-random" || text == "instance-random" || text == "sequence") return {};
+  return "expected step-random, instance-random, sequence or adapt-N, found '" + text + "'";
+}
+
 void add_shape_options(CLI::App& command, BeaconOptions& options) {
   const auto count = [&](const char* name, std::optional<int64_t>& field, const char* description) {
     add_optional(command, name, field, description)->type_name("N")->group(kGroup);
@@ -25,6 +34,7 @@ void add_shape_options(CLI::App& command, BeaconOptions& options) {
   add_optional(command, "--ratio-mix", options.ratio_mix,
                "How to choose from a list: step-random, instance-random, sequence or adapt-N (default: the adapter's)")
       ->type_name("RULE")
+      ->check(check_ratio_mix)
       ->group(kGroup);
   count("--sink", options.sink, "First tokens kept for ever (default: the adapter's, else 1 when stride < window, 0 otherwise)");
   count("--parallel", options.parallel_windows, "Full windows read in one forward (default: the adapter's, else 1)");

@@ -41,7 +41,7 @@ class BadInputTest(BeaconTestCase):
         self.assertNotEqual(out, "")
 
     def test_a_text_beyond_the_capacity_names_a_ratio(self):
-        # About 10,030 tokens: ratio a holds (4096 - 64) a + 64 of them.
+        # About 10,030 tokens: ratio a holds (4096 - 64) a + 64 of them, and 4 divides the stride.
         line = self.refused("-p", "word " * 2000, "--window", 64, "--ratio", 2, code=1, words=["4096"])
         self.assertRegex(line, r"ratio 4 or more")
         self.refused("-p", "word " * 2000, "--no-beacons", code=1, words=["4096", "ratio"])

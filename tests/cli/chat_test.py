@@ -76,7 +76,7 @@ class ChatTest(BeaconTestCase):
         self.assertEqual(len(self.meters(err)), 1)
 
     def test_a_failed_line_leaves_the_conversation_as_it_was(self):
-        out, err = self.chat(["Hello", "/load nowhere.beacon", "/unknown", "/save", "x" * 50000, "And you?"], code=1)
+        out, err = self.chat(["Hello", "/load nowhere.beacon", "/unknown", "/save", "x" * 200000, "And you?"], code=1)
         for word in ("nowhere.beacon", "/unknown", "/save FILE"):
             self.assertIn(word, err)
         fine, fine_err = self.chat(["Hello", "And you?"])
