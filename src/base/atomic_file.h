@@ -6,9 +6,9 @@
 
 namespace beacon {
 
-// Writes beside the target, then commit() syncs and renames over it. Without commit() (an exception, a full disk, a
-// killed process) the target keeps its old contents and the temporary file is removed by the destructor.
-// Every failure throws kIo naming the file and the system's reason. Not thread-safe.
+// Writes beside the target, then commit() syncs and renames over it. Without commit() (an exception, a full
+// disk, a killed process) the target keeps its old contents and the temporary file is removed by the
+// destructor. Every failure throws kIo naming the file and the system's reason. Not thread-safe.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path target);

@@ -95,7 +95,8 @@ void add_generate_command(CLI::App& app, Action& action) {
   add_model_options(command, args->model);
   add_request_options(command, args->request);
   command.add_option("--memory", args->memory, "Go on from this memory file")->type_name("PATH");
-  command.add_option("--save-memory", args->save_memory, "Write the memory here afterwards, also after Ctrl-C")
+  command
+      .add_option("--save-memory", args->save_memory, "Write the memory here afterwards, also after Ctrl-C")
       ->type_name("PATH");
   add_beacon_options(command, args->session);
   add_sampling_options(command, args->answer);

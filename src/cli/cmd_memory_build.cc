@@ -45,7 +45,8 @@ int run_build(const BuildArgs& args) {
   warn_untrained(model->info(), args.session.beacons);
   const std::vector<int32_t> ids = model->tokenizer().encode(text);
   SessionOptions options = args.session;
-  if (options.beacons.expected_tokens == 0) options.beacons.expected_tokens = static_cast<int64_t>(ids.size());
+  if (options.beacons.expected_tokens == 0)
+    options.beacons.expected_tokens = static_cast<int64_t>(ids.size());
   Session session(model, options);
 
   const auto start = std::chrono::steady_clock::now();
@@ -65,7 +66,8 @@ int run_build(const BuildArgs& args) {
                 {"ledger", ledger_json(ledger)},
                 {"model", model_json(model->info())}});
   } else {
-    print(fmt::format("{}\n{:<14}{:>12.2f} s\n{:<14}{}\n", ledger_table(ledger), "reading", read_s, "file", args.out));
+    print(fmt::format("{}\n{:<14}{:>12.2f} s\n{:<14}{}\n", ledger_table(ledger), "reading", read_s, "file",
+                      args.out));
   }
   return complete ? kExitOk : kExitInterrupted;
 }

@@ -43,7 +43,8 @@ int run_join(const EditArgs& args) {
 
 int run_cut(const EditArgs& args) {
   const Memory whole = Memory::load(args.files.front(), Model::load(args.model));
-  return save_and_report(args, whole.cut(args.from, args.to), args.title.empty() ? whole.title() : args.title);
+  return save_and_report(args, whole.cut(args.from, args.to),
+                         args.title.empty() ? whole.title() : args.title);
 }
 
 void add_common(CLI::App& command, EditArgs& args) {

@@ -1,7 +1,6 @@
 #pragma once
 // Filling fields of the public option structs from the command line.
 #include <CLI/CLI.hpp>
-
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -13,13 +12,15 @@ namespace beacon::cli {
 template <typename T>
 CLI::Option* add_optional(CLI::App& command, const std::string& name, std::optional<T>& field,
                           const std::string& description) {
-  return command.add_option_function<T>(name, [&field](const T& value) { field = value; }, description);
+  return command.add_option_function<T>(
+      name, [&field](const T& value) { field = value; }, description);
 }
 
 inline CLI::Option* add_path(CLI::App& command, const std::string& name, std::filesystem::path& field,
                              const std::string& description) {
   return command
-      .add_option_function<std::string>(name, [&field](const std::string& value) { field = value; }, description)
+      .add_option_function<std::string>(
+          name, [&field](const std::string& value) { field = value; }, description)
       ->type_name("PATH");
 }
 
