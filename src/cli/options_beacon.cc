@@ -30,9 +30,9 @@ void add_shape_options(CLI::App& command, BeaconOptions& options) {
   command
       .add_option_function<std::string>(
           "--ratio", [&options](const std::string& text) { set_ratio(options, text); },
-          "Raw tokens per beacon: a number (0 keeps tokens raw), a list to choose from, or auto: the "
-          "smallest of "
-          "2,4,..,128 that holds the text (default: the adapter's, else auto)")
+          "Raw tokens per beacon: a number (0 keeps tokens raw), a list to choose from, or auto: 0 "
+          "when the model itself holds the text, else the smallest of 2,4,..,128 that does (default: the "
+          "adapter's, else auto)")
       ->type_name("N|N,N..|auto")
       ->group(kGroup);
   add_optional(
@@ -93,7 +93,7 @@ void refuse_beacon_options(const CLI::App& command) {
 
 void set_ratio(BeaconOptions& options, const std::string& text) {
   if (text == "auto") {
-    options.ratios = {2, 4, 8, 16, 32, 64, 128};
+    options.ratios = {0, 2, 4, 8, 16, 32, 64, 128};
     options.ratio_mix = "adapt-1024";
     return;
   }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/generator.h"
@@ -49,11 +50,12 @@ namespace {
 
 // A ratio that would hold the text, in words.
 std::string capacity_advice(const Memory::Impl& memory, int64_t more_tokens) {
-  const WindowOptions& options = memory.options();
+  WindowOptions options = memory.options();
+  const bool enabled = std::exchange(options.enabled, true);
   const int64_t tokens = memory.state.planner.tokens_planned() + more_tokens;
   if (const auto ratio = smallest_ratio_that_holds(options, tokens)) {
     return fmt::format("read it {}at ratio {} or more, or extend the positions with a rope scaling",
-                       options.enabled ? "" : "with beacons ", *ratio);
+                       enabled ? "" : "with beacons ", *ratio);
   }
   return "no ratio of this window holds it: extend the positions with a rope scaling, or cut the text";
 }

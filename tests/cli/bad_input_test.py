@@ -44,7 +44,8 @@ class BadInputTest(BeaconTestCase):
         # About 10,030 tokens: ratio a holds (4096 - 64) a + 64 of them, and 4 divides the stride.
         line = self.refused("-p", "word " * 2000, "--window", 64, "--ratio", 2, code=1, words=["4096"])
         self.assertRegex(line, r"ratio 4 or more")
-        self.refused("-p", "word " * 2000, "--no-beacons", code=1, words=["4096", "ratio"])
+        self.refused("-p", "word " * 2000, "--no-beacons", code=1,
+                     words=["4096", "with beacons at ratio 4 or more"])
 
     def test_files_that_are_not_there(self):
         self.refused("-p", "x", "--context", self.folder / "nowhere.txt", code=1, words=["nowhere.txt"])
