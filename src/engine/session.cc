@@ -69,6 +69,9 @@ void check_capacity(const Memory::Impl& memory, int64_t more_tokens) {
 
 using HiddenSink = std::function<void(int64_t first, const at::Tensor& hidden)>;
 
+// From this many tokens on a feed gets exactly the memory it will need; shorter ones grow it by a share.
+constexpr int64_t kLongText = 512;
+
 // Feeds ids (the pending token first) and keeps the last hidden state. In a plain session long texts go in
 // pieces, or one step would hold all of them.
 void read(Session::Impl& session, std::span<const int32_t> given, HiddenRows hidden,
@@ -82,6 +85,7 @@ void read(Session::Impl& session, std::span<const int32_t> given, HiddenRows hid
   if (ids.empty()) return;
   const auto total = static_cast<int64_t>(ids.size());
   check_capacity(memory, total);
+  if (total >= kLongText) memory.state.kv.expect(memory.state.planner.forecast(total).peak_rows);
 
   const int64_t before = memory.state.planner.tokens_planned();
   const auto remember_read = [&] {
