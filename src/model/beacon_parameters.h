@@ -17,7 +17,7 @@ namespace beacon {
 // A projection of its own for beacon rows. Undefined weight: the base's own serves them.
 struct BeaconMatrix {
   at::Tensor weight;  // f32 [O, I], a leaf
-  at::Tensor bias;    // f32 [O], a leaf; undefined when the base has none
+  at::Tensor bias;    // f32 [O], a leaf; undefined: none
 };
 
 struct BeaconLayerParameters {

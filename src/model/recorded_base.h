@@ -36,7 +36,7 @@ struct RecordedBase {
 RecordedBase frozen_base(const ModelWeights& weights, at::ScalarType compute);
 
 // The same in f32 with gradients everywhere, for checks against the original's gradients of the base. The
-// list names the tensors as in Hugging Face checkpoints. Only plain recording passes these gradients on.
+// list names the tensors as in Hugging Face checkpoints.
 RecordedBase trainable_base(const ModelWeights& weights,
                             std::vector<std::pair<std::string, at::Tensor>>& named);
 

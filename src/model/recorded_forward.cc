@@ -49,6 +49,19 @@ at::Tensor sliding_mask(const at::Tensor& mask, int64_t rows, int64_t keys, int6
   return visible.triu_(keys - rows - window + 1);
 }
 
+// The operations of ops/autograd know frozen weights only; a base that wants gradients (trainable_base())
+// goes through torch's own.
+at::Tensor dense(const at::Tensor& x, const RecordedMatrix& m, const recorded::RecordingContext& context) {
+  if (m.weight.requires_grad()) return at::linear(x, m.weight, m.bias);
+  return recorded::frozen_linear(x, m.weight, m.bias, context);
+}
+
+at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps,
+                const recorded::RecordingContext& context) {
+  if (weight.requires_grad()) return x * at::rsqrt(x.square().mean(-1, true) + eps) * weight;
+  return recorded::rms_norm(x, weight, eps, context);
+}
+
 // Replicas take the q, k or v of the beacon they stand for.
 at::Tensor with_replicas(const at::Tensor& x, const at::Tensor& to, const at::Tensor& from) {
   return to.defined() ? x.index_copy(1, to, x.index_select(1, from)) : x;
@@ -113,12 +126,11 @@ at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) cons
 
 at::Tensor RecordedNetwork::project(const at::Tensor& x, const RecordedMatrix& base,
                                     const BeaconMatrix& beacon, const at::Tensor& beacon_rows) const {
-  const at::Tensor y = recorded::frozen_linear(x, base.weight, base.bias, context_);
+  const at::Tensor y = dense(x, base, context_);
   if (!beacon.weight.defined() || !beacon_rows.defined()) return y;
   const at::Tensor rows = x.index_select(1, beacon_rows).to(context_.compute);
   at::Tensor own = at::matmul(rows, beacon.weight.to(context_.compute).t());
-  const at::Tensor bias = beacon.bias.defined() ? beacon.bias : base.bias;
-  if (bias.defined()) own = own + bias.to(context_.compute);
+  if (beacon.bias.defined()) own = own + beacon.bias.to(context_.compute);
   return y.index_copy(1, beacon_rows, own);
 }
 
@@ -163,8 +175,8 @@ at::Tensor RecordedNetwork::attention_block(const Step& step, size_t index, cons
 at::Tensor RecordedNetwork::feed_forward_block(const Step& step, size_t index, const at::Tensor& x) const {
   const RecordedLayer& w = base_.layers[index];
   const BeaconLayerParameters& own = parameters_.layers[index];
-  const at::Tensor normed = recorded::rms_norm(x, w.post_norm, config_.rms_norm_eps, context_);
-  const at::Tensor gate = recorded::frozen_linear(normed, w.gate.weight, w.gate.bias, context_);
+  const at::Tensor normed = norm(x, w.post_norm, config_.rms_norm_eps, context_);
+  const at::Tensor gate = dense(normed, w.gate, context_);
   const at::Tensor up = project(normed, w.up, own.up, step.beacon_outputs);
   return project(recorded::swiglu(gate, up, context_), w.down, own.down, step.beacon_outputs);
 }
@@ -180,8 +192,7 @@ RecordedOutput RecordedNetwork::forward(const RecordedRows& in, std::span<const 
     const bool last = l + 1 == base_.layers.size();
     step.first = last ? wanted : 0;
     step.beacon_outputs = last ? last_beacon_outputs : all_beacon_outputs;
-    const at::Tensor normed =
-        recorded::rms_norm(x, base_.layers[l].input_norm, config_.rms_norm_eps, context_);
+    const at::Tensor normed = norm(x, base_.layers[l].input_norm, config_.rms_norm_eps, context_);
     out.layers.push_back(keys_and_values(step, l, normed));
     if (step.first == step.rows) return out;  // nobody wants hidden states
     x = x.narrow(1, step.first, step.rows - step.first) +
@@ -190,7 +201,7 @@ RecordedOutput RecordedNetwork::forward(const RecordedRows& in, std::span<const 
   }
   const at::Tensor rows = from_row(in.hidden_rows, wanted);
   if (rows.numel() < x.size(1)) x = x.index_select(1, rows);
-  out.hidden = recorded::rms_norm(x, base_.norm, config_.rms_norm_eps, context_);
+  out.hidden = norm(x, base_.norm, config_.rms_norm_eps, context_);
   return out;
 }
 

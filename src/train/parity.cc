@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "engine/golden_case.h"
+#include "train/sequence_loss.h"
 #include "train/sequence_plan.h"
 #include "train/tape.h"
 #include "window/labels.h"
@@ -64,42 +65,62 @@ class TrainingCase {
 
   std::vector<ParityLine> run() {
     if (!golden_.has("train_loss")) return {};
-    const Model::Impl& model = golden_.model();
-    std::vector<std::pair<std::string, at::Tensor>> base;
-    const RecordedNetwork network(
-        model.net.config(), trainable_base(model.net.weights(), base),
-        BeaconParameters::from(model.net.config(), model.net.weights(), model.beacons.params, std::nullopt),
-        model.net.rope(), {recorded::Recording::kPlain, at::kFloat});
-    const int64_t labels = run_tape(network);
-    for (const NamedParameter& p : network.parameters().named()) base.emplace_back(p.name, p.tensor);
-    compare_gradients("grad", base, labels);
-    compare_gradients("grad_all", base, labels);
-    return golden_.take_lines();
-  }
-
- private:
-  // Compares losses and logits; the number of labels.
-  int64_t run_tape(const RecordedNetwork& network) {
     WindowOptions options = golden_.window();
     options.training = true;
     options.ratio.ratios = golden_.ratios("train_ratios");
     options.ratio.mix = RatioPolicy::Mix::kForced;
-    const std::vector<int32_t> ids = golden_.ids();
-    const SequencePlan plan = plan_sequence(options, static_cast<int64_t>(ids.size()));
-    const std::vector<int32_t> labels = shifted_labels(options, ids);
-    LogitsLoss loss(network, plan, labels);
-    Tape(network, plan, ids, {}).run(loss);
-    const auto count =
-        std::count_if(labels.begin(), labels.end(), [](int32_t l) { return l != kIgnoredLabel; });
-    golden_.compare("train.logits", loss.logits(), golden_.tensor("train.logits"));
-    golden_.compare("train.token_loss", loss.token_loss(), golden_.tensor("train.token_loss"));
-    const at::Tensor mean = loss.token_loss().sum(at::kDouble) / static_cast<double>(count);
-    golden_.compare("train_loss", mean.view({1}), golden_.tensor("train_loss"));
-    return count;
+    ids_ = golden_.ids();
+    plan_ = plan_sequence(options, static_cast<int64_t>(ids_.size()));
+    labels_ = shifted_labels(options, ids_);
+    as_trained();
+    with_all_gradients();
+    return golden_.take_lines();
   }
 
-  void compare_gradients(const std::string& section,
-                         const std::vector<std::pair<std::string, at::Tensor>>& parameters, int64_t labels) {
+ private:
+  using Named = std::vector<std::pair<std::string, at::Tensor>>;
+
+  RecordedNetwork network(RecordedBase base, recorded::Recording recording) const {
+    const Model::Impl& model = golden_.model();
+    const ModelConfig& config = model.net.config();
+    const ModelWeights& weights = model.net.weights();
+    return {config,
+            std::move(base),
+            BeaconParameters::from(config, weights, model.beacons.params, std::nullopt),
+            model.net.rope(),
+            {recording, at::kFloat}};
+  }
+
+  // The way the trainer goes: frozen base, fused operations, no logits of all rows.
+  void as_trained() {
+    const RecordedNetwork net =
+        network(frozen_base(golden_.model().net.weights(), at::kFloat), recorded::Recording::kFused);
+    const std::vector<std::vector<int32_t>> labels = {labels_};
+    SequenceLoss loss(net, plan_, labels, {}, {});
+    Tape(net, plan_, ids_, {.recompute = true}).run(loss);
+    const at::Tensor mean =
+        at::full({1}, loss.sums().cross_entropy / static_cast<double>(loss.sums().tokens), at::kDouble);
+    golden_.compare("train_loss", mean, golden_.tensor("train_loss"));
+    Named parameters;
+    for (const NamedParameter& p : net.parameters().named()) parameters.emplace_back(p.name, p.tensor);
+    compare_gradients("grad", parameters, loss.sums().tokens);
+  }
+
+  // Through torch's own operations, with everything the case holds.
+  void with_all_gradients() {
+    Named base;
+    const RecordedNetwork net =
+        network(trainable_base(golden_.model().net.weights(), base), recorded::Recording::kPlain);
+    LogitsLoss loss(net, plan_, labels_);
+    Tape(net, plan_, ids_, {}).run(loss);
+    golden_.compare("train.logits", loss.logits(), golden_.tensor("train.logits"));
+    golden_.compare("train.token_loss", loss.token_loss(), golden_.tensor("train.token_loss"));
+    compare_gradients("grad_all", base, std::count_if(labels_.begin(), labels_.end(), [](int32_t l) {
+                        return l != kIgnoredLabel;
+                      }));
+  }
+
+  void compare_gradients(const std::string& section, const Named& parameters, int64_t labels) {
     double worst = 0.0;
     int found = 0;
     std::string worst_name = "none";
@@ -130,6 +151,9 @@ class TrainingCase {
   }
 
   GoldenCase golden_;
+  std::vector<int32_t> ids_;
+  std::vector<int32_t> labels_;
+  SequencePlan plan_;
 };
 
 }  // namespace
