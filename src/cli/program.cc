@@ -71,6 +71,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_generate_command(app, action);
   add_chat_command(app, action);
   add_memory_command(app, action);
+  add_eval_command(app, action);
   add_bench_command(app, action);
   add_convert_command(app, action);
   add_tokenize_command(app, action);
