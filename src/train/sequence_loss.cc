@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "ops/autograd/linear_loss.h"
@@ -45,21 +46,36 @@ at::Tensor SequenceLoss::loss(size_t step, const at::Tensor& hidden) {
   const PlannedStep& planned = plan_.steps[step];
   std::vector<int64_t> tokens;
   for (const int64_t row : rows(step)) tokens.push_back(planned.tokens[static_cast<size_t>(row)]);
+  const int64_t known = teacher_.defined() ? teacher_.size(1) : 0;
+  const auto split = std::lower_bound(tokens.begin(), tokens.end(), known) - tokens.begin();
+  // Beyond the teacher's window there is nothing to distil.
+  at::Tensor total;
+  for (const auto& [begin, end] : {std::pair<int64_t, int64_t>(0, split), {split, std::ssize(tokens)}}) {
+    if (begin == end) continue;
+    const std::vector<int64_t> part(tokens.begin() + begin, tokens.begin() + end);
+    const at::Tensor sum = part_loss(planned.ratio, part, hidden.narrow(1, begin, end - begin), end <= split);
+    total = total.defined() ? total + sum : sum;
+  }
+  return total;
+}
+
+at::Tensor SequenceLoss::part_loss(int ratio, const std::vector<int64_t>& tokens, const at::Tensor& hidden,
+                                   bool taught) {
   std::vector<int32_t> labels;
   for (const std::vector<int32_t>& sequence : labels_) {
     for (const int64_t token : tokens) labels.push_back(sequence[static_cast<size_t>(token)]);
   }
   ops::autograd::LinearLossOptions options;
   options.cross_entropy_weight = weights_.next_token;
-  options.divergence_weight = weights_.distillation;
-  if (teacher_.defined()) {
+  if (taught) {
+    options.divergence_weight = weights_.distillation;
     options.teacher_hidden = teacher_.index_select(1, at::tensor(tokens, at::kLong)).flatten(0, 1);
   }
   const ops::autograd::LinearLoss loss =
       ops::autograd::linear_loss(hidden.flatten(0, 1), network_.base().lm_head, at::tensor(labels, at::kInt),
                                  options, network_.context());
   const double divergence = loss.divergence.defined() ? loss.divergence.sum(at::kDouble).item<double>() : 0.0;
-  count(planned.ratio, loss.cross_entropy.sum(at::kDouble).item<double>(), divergence, loss.scored);
+  count(ratio, loss.cross_entropy.sum(at::kDouble).item<double>(), divergence, loss.scored);
   return loss.total;
 }
 

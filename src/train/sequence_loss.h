@@ -37,8 +37,8 @@ struct LossWeights {
 class SequenceLoss : public TapeLoss {
  public:
   // labels: B vectors of n shifted labels (window/labels.h), the label of a row is what it is to predict.
-  // teacher f32 [B, n, D]: the teacher's normalised hidden states; undefined unless weights.distillation is
-  // not 0. All must outlive it.
+  // teacher [B, up to n, D]: the teacher's normalised hidden states of the first tokens; those behind them
+  // have the next-token loss alone. Undefined unless weights.distillation is not 0. All must outlive it.
   SequenceLoss(const RecordedNetwork& network, const SequencePlan& plan,
                const std::vector<std::vector<int32_t>>& labels, const at::Tensor& teacher,
                const LossWeights& weights);
@@ -49,6 +49,7 @@ class SequenceLoss : public TapeLoss {
   const LossSums& sums() const { return sums_; }
 
  private:
+  at::Tensor part_loss(int ratio, const std::vector<int64_t>& tokens, const at::Tensor& hidden, bool taught);
   void count(int ratio, double cross_entropy, double divergence, int64_t tokens);
 
   const RecordedNetwork& network_;
