@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "ops/autograd/attention_fused.h"
 
 namespace beacon::ops::autograd {
 namespace {
@@ -50,7 +51,12 @@ at::Tensor attention_plain(const at::Tensor& q, const at::Tensor& k, const at::T
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options, const RecordingContext& context) {
   check(q, k, v, options);
-  return attention_plain(q.to(context.compute), k.to(context.compute), v.to(context.compute), options);
+  const at::Tensor cast_q = q.to(context.compute), cast_k = k.to(context.compute),
+                   cast_v = v.to(context.compute);
+  const bool nothing = q.numel() == 0 || k.numel() == 0;
+  if (context.recording == Recording::kFused && !nothing)
+    return attention_fused(cast_q, cast_k, cast_v, options);
+  return attention_plain(cast_q, cast_k, cast_v, options);
 }
 
 }  // namespace beacon::ops::autograd
