@@ -17,6 +17,7 @@ void add_convert_command(CLI::App& app, Action& action);
 void add_tokenize_command(CLI::App& app, Action& action);
 void add_parity_command(CLI::App& app, Action& action);
 void add_eval_command(CLI::App& app, Action& action);
+void add_train_command(CLI::App& app, Action& action);
 
 // Subcommands of `beacon memory`.
 void add_memory_build_command(CLI::App& memory, Action& action);

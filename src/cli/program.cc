@@ -76,6 +76,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_convert_command(app, action);
   add_tokenize_command(app, action);
   add_parity_command(app, action);
+  add_train_command(app, action);
 }
 
 }  // namespace

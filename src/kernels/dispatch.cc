@@ -1,6 +1,7 @@
 // The public functions: each calls the build in use.
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/attention_grad.h"
 #include "kernels/convert.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
@@ -85,6 +86,34 @@ int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept 
 void attention_decode(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
                       float* partials, float* scratch) noexcept {
   active_table().attention_decode(params, chunks, unit_begin, unit_end, partials, scratch);
+}
+
+int64_t attention_forward_scratch_floats(const AttentionGradParams& params) noexcept {
+  return active_table().attention_forward_scratch_floats(params);
+}
+
+void attention_forward(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept {
+  active_table().attention_forward(params, unit_begin, unit_end, scratch);
+}
+
+int64_t attention_backward_scratch_floats(const AttentionGradParams& params) noexcept {
+  return active_table().attention_backward_scratch_floats(params);
+}
+
+void attention_backward_rows(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept {
+  active_table().attention_backward_rows(params, unit_begin, unit_end, workspace, scratch);
+}
+
+void attention_backward_keys(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept {
+  active_table().attention_backward_keys(params, unit_begin, unit_end, workspace, scratch);
+}
+
+void attention_backward_queries(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                                float* workspace, float* scratch) noexcept {
+  active_table().attention_backward_queries(params, unit_begin, unit_end, workspace, scratch);
 }
 
 }  // namespace beacon::kernels

@@ -26,6 +26,13 @@ const KernelTable kTable = {
     .attention_prefill = attention_prefill,
     .attention_decode_scratch_floats = attention_decode_scratch_floats,
     .attention_decode = attention_decode,
+    .attention_forward_scratch_floats = attention_forward_scratch_floats,
+    .attention_forward = attention_forward,
+    .attention_backward_scratch_floats = attention_backward_scratch_floats,
+    .attention_backward_workspace_floats = attention_backward_workspace_floats,
+    .attention_backward_rows = attention_backward_rows,
+    .attention_backward_keys = attention_backward_keys,
+    .attention_backward_queries = attention_backward_queries,
 };
 
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

@@ -44,4 +44,16 @@ int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept;
 void attention_decode(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
                       float* partials, float* scratch) noexcept;
 
+int64_t attention_forward_scratch_floats(const AttentionGradParams& params) noexcept;
+void attention_forward(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept;
+int64_t attention_backward_scratch_floats(const AttentionGradParams& params) noexcept;
+int64_t attention_backward_workspace_floats(const AttentionGradParams& params) noexcept;
+void attention_backward_rows(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept;
+void attention_backward_keys(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept;
+void attention_backward_queries(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                                float* workspace, float* scratch) noexcept;
+
 }  // namespace beacon::kernels::reference

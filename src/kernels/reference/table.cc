@@ -25,6 +25,13 @@ const KernelTable kReferenceTable = {
     .attention_prefill = reference::attention_prefill,
     .attention_decode_scratch_floats = reference::attention_decode_scratch_floats,
     .attention_decode = reference::attention_decode,
+    .attention_forward_scratch_floats = reference::attention_forward_scratch_floats,
+    .attention_forward = reference::attention_forward,
+    .attention_backward_scratch_floats = reference::attention_backward_scratch_floats,
+    .attention_backward_workspace_floats = reference::attention_backward_workspace_floats,
+    .attention_backward_rows = reference::attention_backward_rows,
+    .attention_backward_keys = reference::attention_backward_keys,
+    .attention_backward_queries = reference::attention_backward_queries,
 };
 
 }  // namespace beacon::kernels
