@@ -10,6 +10,8 @@
 
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/attention_grad.h"
+#include "kernels/convert.h"
 #include "kernels/isa.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
@@ -200,6 +202,87 @@ BENCHMARK(attention_decode)
     ->Args({1, 65536, 0})
     ->Args({1, 65536, 1})
     ->Args({4, 2048, 0});
+
+// Training: SmolLM2's shape; range(0) queries, range(1) keys, range(2) bf16.
+struct AttentionGradArrays {
+  AttentionGradArrays(int64_t queries, int64_t keys, bool half)
+      : in(normal(4 * keys * 9 * 64)),
+        in_half(in.size()),
+        out(2 * in.size()),
+        lse(static_cast<size_t>(9 * queries)) {
+    kernels::f32_to_bf16(in.data(), in_half.data(), static_cast<int64_t>(in.size()));
+    const int64_t bytes = half ? 2 : 4;
+    const char* from =
+        half ? reinterpret_cast<const char*>(in_half.data()) : reinterpret_cast<const char*>(in.data());
+    char* to = reinterpret_cast<char*>(out.data());
+    const int64_t rows = queries * 9 * 64 * bytes;
+    const int64_t memory = keys * 3 * 64 * bytes;
+    p.type = half ? DType::kBF16 : DType::kF32;
+    p.q = {from, 9 * 64, 64};
+    p.dout = {from + rows, 9 * 64, 64};
+    p.k = {from + 2 * rows, 3 * 64, 64};
+    p.v = {from + 2 * rows + memory, 3 * 64, 64};
+    p.num_queries = queries;
+    p.num_keys = keys;
+    p.num_heads = 9;
+    p.num_kv_heads = 3;
+    p.head_dim = 64;
+    p.scale = 0.125F;
+    p.out = {to, 9 * 64, 64};
+    p.dq = {to + rows, 9 * 64, 64};
+    p.dk = {to + 2 * rows, 3 * 64, 64};
+    p.dv = {to + 2 * rows + memory, 3 * 64, 64};
+    p.lse = lse.data();
+  }
+  // A multiplication and an addition per pair of a query and a visible key, head and dimension, `products`
+  // times.
+  double flops(int products) const {
+    const auto t = static_cast<double>(p.num_queries);
+    return 2.0 * products * t * (static_cast<double>(p.num_keys) - t + (t + 1) / 2) * 9 * 64;
+  }
+  std::vector<float> in;
+  std::vector<uint16_t> in_half;
+  std::vector<float> out, lse;
+  kernels::AttentionGradParams p;
+};
+
+void attention_forward(benchmark::State& state) {
+  AttentionGradArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
+  std::vector<float> scratch(static_cast<size_t>(kernels::attention_forward_scratch_floats(arrays.p)));
+  for (auto _ : state) {
+    kernels::attention_forward(arrays.p, 0, kernels::attention_forward_units(arrays.p), scratch.data());
+    benchmark::DoNotOptimize(arrays.out.data());
+  }
+  state.SetLabel(kernels::active_isa_name());
+  state.counters["FLOPS"] = rate(arrays.flops(2));
+}
+
+void attention_backward(benchmark::State& state) {
+  AttentionGradArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
+  const auto& p = arrays.p;
+  const int64_t rows = kernels::attention_backward_row_units(p);
+  std::vector<float> forward(static_cast<size_t>(kernels::attention_forward_scratch_floats(p)));
+  std::vector<float> scratch(static_cast<size_t>(kernels::attention_backward_scratch_floats(p)));
+  std::vector<float> work(static_cast<size_t>(kernels::attention_backward_workspace_floats(p)));
+  kernels::attention_forward(p, 0, kernels::attention_forward_units(p), forward.data());
+  for (auto _ : state) {
+    kernels::attention_backward_rows(p, 0, rows, work.data(), scratch.data());
+    kernels::attention_backward_keys(p, 0, kernels::attention_backward_key_units(p), work.data(),
+                                     scratch.data());
+    kernels::attention_backward_queries(p, 0, rows, work.data(), scratch.data());
+    benchmark::DoNotOptimize(arrays.out.data());
+  }
+  state.SetLabel(kernels::active_isa_name());
+  state.counters["FLOPS"] = rate(arrays.flops(5));
+}
+void training_shapes(benchmark::internal::Benchmark* b) {
+  for (const int64_t half : {1, 0}) {
+    b->Args({576, 600, half})->Args({1088, 1600, half})->Args({1152, 3000, half});
+  }
+  b->Unit(benchmark::kMillisecond);
+}
+BENCHMARK(attention_forward)->Apply(training_shapes);
+BENCHMARK(attention_backward)->Apply(training_shapes);
 
 void pointwise(benchmark::State& state) {
   const int64_t n = 1 << 15;

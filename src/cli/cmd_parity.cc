@@ -8,6 +8,7 @@
 #include "cli/options_output.h"
 #include "cli/terminal.h"
 #include "engine/parity.h"
+#include "train/parity.h"
 
 namespace beacon::cli {
 namespace {
@@ -25,8 +26,6 @@ const char* to_string(decltype(ParityLine::status) status) {
       return "FAIL";
     case ParityLine::kQuirk:
       return "quirk";
-    case ParityLine::kWaiting:
-      return "waiting";
     case ParityLine::kSkipped:
       return "skipped";
   }
@@ -58,18 +57,20 @@ void print_line(const OutputOptions& output, const std::string& name, const Pari
 }
 
 int run_parity(const ParityArgs& args) {
-  int counts[5] = {};
+  int counts[4] = {};
   for (const auto& folder : args.cases) {
     const std::filesystem::path path(folder);
     const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
-    for (const ParityLine& line : run_parity_case(path)) {
-      print_line(args.output, name, line);
-      ++counts[line.status];
+    for (const auto run : {run_parity_case, run_training_parity_case}) {
+      for (const ParityLine& line : run(path)) {
+        print_line(args.output, name, line);
+        ++counts[line.status];
+      }
     }
   }
-  note(fmt::format("{} sections pass, {} fail, {} are quirks of the original, {} wait, {} are skipped",
+  note(fmt::format("{} sections pass, {} fail, {} are quirks of the original, {} are skipped",
                    counts[ParityLine::kPass], counts[ParityLine::kFail], counts[ParityLine::kQuirk],
-                   counts[ParityLine::kWaiting], counts[ParityLine::kSkipped]));
+                   counts[ParityLine::kSkipped]));
   return counts[ParityLine::kFail] > 0 ? kExitFailure : kExitOk;
 }
 

@@ -74,10 +74,12 @@ void add_commands(CLI::App& app, Action& action) {
   add_generate_command(app, action);
   add_chat_command(app, action);
   add_memory_command(app, action);
+  add_eval_command(app, action);
   add_bench_command(app, action);
   add_convert_command(app, action);
   add_tokenize_command(app, action);
   add_parity_command(app, action);
+  add_train_command(app, action);
 }
 
 }  // namespace

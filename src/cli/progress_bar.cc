@@ -21,8 +21,9 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-ProgressBar::ProgressBar(std::string label, ProgressMode mode)
+ProgressBar::ProgressBar(std::string label, ProgressMode mode, std::string unit)
     : label_(std::move(label)),
+      unit_(std::move(unit)),
       terminal_(stderr_is_terminal()),
       enabled_(mode == ProgressMode::kAlways || (mode == ProgressMode::kAuto && terminal_)),
       start_(Clock::now()) {}
@@ -39,9 +40,9 @@ std::string ProgressBar::line(const Progress& progress) const {
   const int64_t total = std::max<int64_t>(progress.tokens_total, 1);
   const auto filled = static_cast<size_t>(kBarWidth * progress.tokens_done / total);
   const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
-  return fmt::format("{} [{}] {:3}%  {}/{} tokens  {:.0f} tokens/s  {} left", label_, bar,
-                     100 * progress.tokens_done / total, progress.tokens_done, progress.tokens_total, rate,
-                     time_left);
+  return fmt::format("{} [{}] {:3}%  {}/{} {}  {:.{}f} {}/s  {} left", label_, bar,
+                     100 * progress.tokens_done / total, progress.tokens_done, progress.tokens_total, unit_,
+                     rate, rate < 10 ? 2 : 0, unit_, time_left);
 }
 
 void ProgressBar::draw(const Progress& progress) {

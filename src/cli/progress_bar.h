@@ -15,7 +15,8 @@ enum class ProgressMode { kAuto, kAlways, kNever };
 // the way. No escape codes.
 class ProgressBar {
  public:
-  ProgressBar(std::string label, ProgressMode mode);
+  // `unit` is what is counted.
+  ProgressBar(std::string label, ProgressMode mode, std::string unit = "tokens");
   // Erases the line.
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
@@ -31,6 +32,7 @@ class ProgressBar {
   void draw(const Progress& progress);
 
   std::string label_;
+  std::string unit_;
   bool terminal_ = false;
   bool enabled_ = false;
   Clock::time_point start_;

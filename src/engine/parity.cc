@@ -6,42 +6,18 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
-#include <map>
+#include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/check.h"
+#include "engine/golden_case.h"
 #include "engine/memory_impl.h"
-#include "engine/model_impl.h"
 #include "engine/reader.h"
-#include "engine/window_setup.h"
-#include "io/safetensors.h"
 
 namespace beacon {
 namespace {
 
 using Json = nlohmann::json;
-
-// f32 sums in another order; the golden README argues for this bound.
-constexpr double kTolerance = 1e-4;
-
-at::Tensor tensor_of(const TensorView& view) {
-  const std::map<DType, at::ScalarType> types = {
-      {DType::kF32, at::kFloat}, {DType::kI64, at::kLong}, {DType::kI32, at::kInt}, {DType::kU8, at::kByte}};
-  const auto type = types.find(view.dtype);
-  require(type != types.end(), ErrorCode::kUnsupported, "tensor {} of the case is {}", view.name,
-          dtype_info(view.dtype).name);
-  at::Tensor out = at::empty(view.shape, at::TensorOptions().dtype(type->second));
-  std::memcpy(out.data_ptr(), view.bytes.data(), view.bytes.size());
-  return out;
-}
-
-double max_diff(const at::Tensor& a, const at::Tensor& b) {
-  if (a.sizes() != b.sizes()) return std::numeric_limits<double>::infinity();
-  if (a.numel() == 0) return 0.0;
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
 
 // A whole pass over tokens, with everything the sections ask for.
 struct Pass {
@@ -51,19 +27,7 @@ struct Pass {
 
 class Case {
  public:
-  explicit Case(const std::filesystem::path& folder)
-      : expected_(SafetensorsFile::open(folder / "expected.safetensors")),
-        model_(load(folder)),
-        meta_(read_json(folder)) {
-    for (const auto& name : meta_.value("quirk_sections", Json::array()))
-      quirks_.insert(name.get<std::string>());
-    all_quirk_ = quirks_.count("*") != 0;
-    // Where the original's passes disagree on the same ratios it depends on how the text arrives; ours must
-    // not.
-    if (same_chunk_ratios() && meta_.value("chunked_vs_full_max_abs_diff", 0.0) > kTolerance) {
-      quirks_.insert({"chunked", "gen_long", "gen_short"});
-    }
-  }
+  explicit Case(const std::filesystem::path& folder) : golden_(folder) {}
 
   std::vector<ParityLine> run() {
     const c10::InferenceMode inference;
@@ -72,42 +36,16 @@ class Case {
     generation("gen_long");
     generation("gen_short");
     plain();
-    waiting();
-    return std::move(lines_);
+    return golden_.take_lines();
   }
 
  private:
-  bool same_chunk_ratios() const {
-    return meta_.contains("chunk_ratios") && meta_.at("chunk_ratios") == meta_.at("ratios_per_window");
-  }
-
-  static std::unique_ptr<Model::Impl> load(const std::filesystem::path& folder) {
-    ModelOptions options;
-    options.model = folder;
-    options.compute = ComputeType::kF32;
-    return load_model(options, /*need_tokenizer=*/false);
-  }
-
-  static Json read_json(const std::filesystem::path& folder) {
-    std::ifstream in(folder / "case.json");
-    require(in.good(), ErrorCode::kNotFound, "{} has no case.json; a folder of a golden case was expected",
-            folder.string());
-    try {
-      return Json::parse(in);
-    } catch (const Json::exception& error) {
-      fail(ErrorCode::kBadFile, "case.json of {} cannot be read: {}", folder.string(), error.what());
-    }
-  }
-
   ReadState new_state(const std::vector<int>& ratios, bool enabled, int64_t batch) const {
-    WindowOptions options = resolve_window({}, *model_);
+    WindowOptions options = golden_.window();
     options.enabled = enabled;
-    const Json kwargs = meta_.value("fwd_kwargs", Json::object());
-    if (kwargs.contains("beacon_skip_first")) options.skip_first = kwargs["beacon_skip_first"];
-    if (kwargs.contains("beacon_skip_last")) options.skip_last = kwargs["beacon_skip_last"].get<int64_t>();
     Planner planner(options);
     if (enabled && !ratios.empty()) planner.force_ratios(ratios);
-    KvGeometry geometry = kv_geometry(*model_, options, at::kFloat);
+    KvGeometry geometry = kv_geometry(golden_.model(), options, at::kFloat);
     geometry.batch = batch;
     return {std::move(planner), KvMemory(geometry), {}, {}};
   }
@@ -121,40 +59,24 @@ class Case {
     request.hidden = hidden;
     request.on_plan = [&](const Step& step) { pass.steps.push_back(step); };
     request.on_hidden = [&](int64_t, const at::Tensor& h) {
-      const at::Tensor flat = model_->net.logits(h.reshape({-1, h.size(2)}), scratch_);
+      const at::Tensor flat = golden_.model().net.logits(h.reshape({-1, h.size(2)}), scratch_);
       rows.push_back(flat.view({h.size(0), h.size(1), -1}));
     };
-    read_tokens(model_->net, state, request, scratch_);
+    read_tokens(golden_.model().net, state, request, scratch_);
     pass.logits = at::cat(rows, 1);
   }
 
-  std::vector<int32_t> flat_ids() const {
-    std::vector<int32_t> ids;
-    for (const Json& item : meta_.at("input_ids")) {
-      if (item.is_array()) {
-        for (const Json& id : item) ids.push_back(id);
-      } else {
-        ids.push_back(item);
-      }
-    }
-    return ids;
-  }
-
-  std::vector<int> ratios(const Json& where, const char* key) const {
-    return where.contains(key) ? where.at(key).get<std::vector<int>>() : std::vector<int>();
-  }
-
   void full_pass() {
-    const int64_t batch = meta_.value("batch", 1);
-    ReadState state = new_state(ratios(meta_, "ratios_per_window"), true, batch);
+    const int64_t batch = golden_.batch();
+    ReadState state = new_state(golden_.ratios("ratios_per_window"), true, batch);
     Pass pass;
-    const std::vector<int32_t> ids = flat_ids();
+    const std::vector<int32_t> ids = golden_.ids();
     read(state, ids, HiddenRows::kAll, pass);
     const at::Tensor logits = batch == 1 ? pass.logits.squeeze(0) : pass.logits;
-    if (const TensorView* view = expected_.find("logits")) compare("logits", logits, tensor_of(*view));
-    if (const TensorView* view = expected_.find("logits_tail")) {
-      compare("logits_tail", logits.narrow(0, logits.size(0) - view->shape[0], view->shape[0]),
-              tensor_of(*view));
+    if (golden_.has("logits")) golden_.compare("logits", logits, golden_.tensor("logits"));
+    if (golden_.has("logits_tail")) {
+      const at::Tensor tail = golden_.tensor("logits_tail");
+      golden_.compare("logits_tail", logits.narrow(0, logits.size(0) - tail.size(0), tail.size(0)), tail);
     }
     compare_memory("mem", "mem.", state);
     compare_masks(pass.steps);
@@ -162,64 +84,49 @@ class Case {
   }
 
   void chunked() {
-    const TensorView* view = expected_.find("chunked.logits");
-    if (view == nullptr) return;
-    ReadState state = new_state(ratios(meta_, "chunk_ratios"), true, 1);
+    if (!golden_.has("chunked.logits")) return;
+    ReadState state = new_state(golden_.ratios("chunk_ratios"), true, 1);
     Pass pass;
-    const std::vector<int32_t> ids = flat_ids();
+    const std::vector<int32_t> ids = golden_.ids();
     size_t begin = 0;
-    for (const size_t size : meta_.at("chunk_sizes").get<std::vector<size_t>>()) {
+    for (const size_t size : golden_.meta().at("chunk_sizes").get<std::vector<size_t>>()) {
       read(state, std::span(ids).subspan(begin, size), HiddenRows::kAll, pass);
       begin += size;
     }
-    compare("chunked", pass.logits.squeeze(0), tensor_of(*view));
-    if (const TensorView* whole = expected_.find("logits"); whole != nullptr && same_chunk_ratios()) {
-      compare("chunked = full", pass.logits.squeeze(0), tensor_of(*whole));
+    golden_.compare("chunked", pass.logits.squeeze(0), golden_.tensor("chunked.logits"));
+    if (golden_.has("logits") && golden_.same_chunk_ratios()) {
+      golden_.compare("chunked = full", pass.logits.squeeze(0), golden_.tensor("logits"));
     }
   }
 
   void generation(const std::string& name) {
-    const TensorView* expected_ids = expected_.find(name + ".ids");
-    if (expected_ids == nullptr) return;
-    const Json& meta = meta_.at(name);
-    ReadState state = new_state(ratios(meta, "ratios"), true, 1);
-    const std::vector<int32_t> ids = flat_ids();
+    if (!golden_.has(name + ".ids")) return;
+    const at::Tensor wanted = golden_.tensor(name + ".ids").to(at::kLong).flatten();
+    const Json& meta = golden_.meta().at(name);
+    ReadState state = new_state(meta.value("ratios", std::vector<int>()), true, 1);
+    const std::vector<int32_t> ids = golden_.ids();
     Pass pass;
     read(state, std::span(ids).first(meta.at("prompt_len").get<size_t>()), HiddenRows::kLast, pass);
     std::vector<int64_t> chosen;
-    while (static_cast<int64_t>(chosen.size()) < expected_ids->elements()) {
+    while (static_cast<int64_t>(chosen.size()) < wanted.numel()) {
       if (!chosen.empty()) {
         const auto id = static_cast<int32_t>(chosen.back());
         read(state, {&id, 1}, HiddenRows::kLast, pass);
       }
       chosen.push_back(pass.logits[0][-1].argmax().item<int64_t>());
     }
-    const at::Tensor wanted = tensor_of(*expected_ids).to(at::kLong).flatten();
     const bool equal = at::equal(at::tensor(chosen, at::kLong), wanted);
-    add(name + ".ids", name, equal, equal ? 0.0 : 1.0, 0.0, equal ? "" : "greedy ids differ");
-    compare(name + ".logits", pass.logits.squeeze(0), tensor_of(*expected_.find(name + ".logits")), name);
+    golden_.add(name + ".ids", name, equal, equal ? 0.0 : 1.0, 0.0, equal ? "" : "greedy ids differ");
+    golden_.compare(name + ".logits", pass.logits.squeeze(0), golden_.tensor(name + ".logits"), name);
     compare_memory(name + ".mem", name + ".mem.", state, name);
   }
 
   void plain() {
-    const TensorView* view = expected_.find("plain.logits");
-    if (view == nullptr) return;
+    if (!golden_.has("plain.logits")) return;
     ReadState state = new_state({}, false, 1);
     Pass pass;
-    read(state, flat_ids(), HiddenRows::kAll, pass);
-    compare("plain", pass.logits.squeeze(0), tensor_of(*view));
-  }
-
-  void waiting() {
-    std::set<std::string> sections;
-    for (const TensorView& tensor : expected_.tensors()) {
-      if (tensor.name.starts_with("train")) sections.insert("train");
-      if (tensor.name.starts_with("grad.")) sections.insert("grad");
-      if (tensor.name.starts_with("grad_all.")) sections.insert("grad_all");
-    }
-    for (const std::string& section : sections) {
-      lines_.push_back({section, ParityLine::kWaiting, 0.0, 0.0, "needs the trainer"});
-    }
+    read(state, golden_.ids(), HiddenRows::kAll, pass);
+    golden_.compare("plain", pass.logits.squeeze(0), golden_.tensor("plain.logits"));
   }
 
   // Golden keys are before RoPE; ours are rotated, so the expected ones are rotated to the row's position.
@@ -233,11 +140,11 @@ class Case {
     for (int64_t l = 0; l < state.kv.geometry().num_layers; ++l) {
       std::vector<at::Tensor> k, v;
       for (const char* part : {"sink", "beacon", "raw"}) {
-        const TensorView* kv = expected_.find(fmt::format("{}{}.{}_k", prefix, l, part));
-        if (kv == nullptr) continue;
+        const std::string rows = fmt::format("{}{}.{}", prefix, l, part);
+        if (!golden_.has(rows + "_k")) continue;
         found = true;
-        k.push_back(tensor_of(*kv));
-        v.push_back(tensor_of(*expected_.find(fmt::format("{}{}.{}_v", prefix, l, part))));
+        k.push_back(golden_.tensor(rows + "_k"));
+        v.push_back(golden_.tensor(rows + "_v"));
       }
       if (k.empty()) continue;
       const at::Tensor k_all = at::cat(k, 2), v_all = at::cat(v, 2);
@@ -248,7 +155,9 @@ class Case {
       worst = std::max(worst, max_diff(state.kv.values(l, 0), v_all));
       worst = std::max(worst, key_diff(state, l, k_all, settled));
     }
-    if (found) add(section, quirk_of.empty() ? "mem" : quirk_of, worst <= kTolerance, worst, kTolerance);
+    if (found)
+      golden_.add(section, quirk_of.empty() ? "mem" : quirk_of, worst <= kParityTolerance, worst,
+                  kParityTolerance);
   }
 
   double key_diff(const ReadState& state, int64_t layer, const at::Tensor& expected, int64_t settled) const {
@@ -258,7 +167,7 @@ class Case {
     at::Tensor turned = at::empty_like(front);
     if (settled > 0) {
       const std::vector<int64_t> flat = {front.numel() / front.size(3), 1, front.size(3)};
-      ops::apply_rope(front.view(flat), model_->net.rope().table(0, settled, 0), turned.view(flat));
+      ops::apply_rope(front.view(flat), golden_.model().net.rope().table(0, settled, 0), turned.view(flat));
     }
     const double settled_diff = max_diff(keys.narrow(2, 0, settled), turned);
     const double open_diff =
@@ -270,21 +179,21 @@ class Case {
     double wrong = 0.0;
     size_t found = 0;
     for (size_t i = 0; i < steps.size(); ++i) {
-      const TensorView* view = expected_.find(fmt::format("mask.{}", i));
-      if (view == nullptr) continue;
+      const std::string name = fmt::format("mask.{}", i);
+      if (!golden_.has(name)) continue;
       ++found;
       const Step& step = steps[i];
       const int64_t rows = step.num_rows(), keys = step.memory_rows() + rows;
       at::Tensor mask = at::ones({rows, keys}, at::kByte).tril(keys - rows);
       if (!step.causal) std::memcpy(mask.data_ptr(), step.mask.data(), step.mask.size());
-      wrong = std::max(wrong, max_diff(mask, tensor_of(*view)));
+      wrong = std::max(wrong, max_diff(mask, golden_.tensor(name)));
     }
-    if (found > 0) add("mask", "mask", wrong == 0.0, wrong, 0.0, fmt::format("{} steps", found));
+    if (found > 0) golden_.add("mask", "mask", wrong == 0.0, wrong, 0.0, fmt::format("{} steps", found));
   }
 
   void compare_losses(const at::Tensor& logits, const std::vector<int32_t>& ids, int64_t batch) {
-    const TensorView* view = expected_.find("eval_token_loss");
-    if (view == nullptr) return;
+    if (!golden_.has("eval_token_loss")) return;
+    const at::Tensor wanted = golden_.tensor("eval_token_loss");
     const int64_t tokens = static_cast<int64_t>(ids.size()) / batch;
     const at::Tensor log_probs = at::log_softmax(logits.to(at::kDouble), -1);
     at::Tensor losses = at::zeros({batch, tokens}, at::kDouble);
@@ -293,36 +202,14 @@ class Case {
         losses[b][t] = -log_probs[b][t][ids[static_cast<size_t>(b * tokens + t + 1)]];
       }
     }
-    compare("eval_token_loss", losses.view(view->shape), tensor_of(*view));
+    golden_.compare("eval_token_loss", losses.view(wanted.sizes()), wanted);
     const at::Tensor mean = losses.sum() / static_cast<double>(batch * (tokens - 1));
-    const at::Tensor expected = tensor_of(*expected_.find("eval_loss")).flatten().slice(0, 0, 1);
-    compare("eval_loss", mean.view({1}), expected);
+    const at::Tensor expected = golden_.tensor("eval_loss").flatten().slice(0, 0, 1);
+    golden_.compare("eval_loss", mean.view({1}), expected);
   }
 
-  void compare(const std::string& section, const at::Tensor& ours, const at::Tensor& expected,
-               const std::string& quirk_of = {}) {
-    const double diff = max_diff(ours, expected);
-    add(section, quirk_of.empty() ? section : quirk_of, diff <= kTolerance, diff, kTolerance);
-  }
-
-  void add(const std::string& section, const std::string& quirk_of, bool ok, double diff, double tolerance,
-           std::string note = {}) {
-    const bool quirk = all_quirk_ || quirks_.count(quirk_of) != 0;
-    if (quirk) note = note.empty() ? "the original has a bug here" : note + "; the original has a bug here";
-    lines_.push_back({section,
-                      quirk ? ParityLine::kQuirk
-                      : ok  ? ParityLine::kPass
-                            : ParityLine::kFail,
-                      diff, tolerance, note});
-  }
-
-  SafetensorsFile expected_;
-  std::unique_ptr<Model::Impl> model_;
-  Json meta_;
+  GoldenCase golden_;
   TransformerScratch scratch_;
-  std::set<std::string> quirks_;
-  bool all_quirk_ = false;
-  std::vector<ParityLine> lines_;
 };
 
 }  // namespace

@@ -11,20 +11,19 @@ struct ParityLine {
   enum Status {
     kPass,
     kFail,
-    kQuirk,    // the section holds a bug of the original: compared and shown, but it need not agree
-    kWaiting,  // belongs to the trainer
+    kQuirk,  // the section holds a bug of the original: compared and shown, but it need not agree
     kSkipped,
   };
   std::string section;
   Status status = kSkipped;
-  double max_abs_diff = 0.0;
+  double max_abs_diff = 0.0;  // of gradients: relative to the largest element
   double tolerance = 0.0;
   std::string note;
 };
 
-// Compares every section of the case in the folder (case.json, config.json, model.safetensors,
-// expected.safetensors; the form is that of the golden cases in tests/data/golden). f32. Throws Error when
-// the folder is not such a case.
+// Compares every section of reading of the case in the folder (those of training: train/parity.h;case.json,
+// config.json, model.safetensors, expected.safetensors; the form is that of the golden cases in
+// tests/data/golden). f32. Throws Error when the folder is not such a case.
 std::vector<ParityLine> run_parity_case(const std::filesystem::path& folder);
 
 }  // namespace beacon

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "engine/generator.h"
+#include "engine/log_probabilities.h"
 #include "engine/memory_impl.h"
 #include "engine/window_setup.h"
 #include "window/capacity.h"
@@ -187,25 +188,19 @@ std::vector<float> Session::score(std::span<const int32_t> ids, const ProgressCa
   const c10::InferenceMode inference;
   const Transformer& net = impl_->model->impl().net;
   std::vector<float> scores(ids.size(), 0.0F);
-  // Rows of logits are wide: score a few hundred at a time. hidden row i predicts token first + i + 1.
-  constexpr int64_t kRows = 128;
+  // Hidden row i of tokens from `first` on predicts token first + i + 1; the last row predicts none of these.
   const auto score_rows = [&](int64_t first, const at::Tensor& hidden) {
-    for (int64_t begin = 0; begin < hidden.size(0); begin += kRows) {
-      const int64_t rows = std::min(kRows, hidden.size(0) - begin);
-      const at::Tensor log_probs =
-          at::log_softmax(net.logits(hidden.narrow(0, begin, rows), impl_->scratch), -1);
-      for (int64_t r = 0; r < rows; ++r) {
-        const auto target = static_cast<size_t>(first + begin + r + 1);
-        if (target < ids.size())
-          scores[target] = log_probs.const_data_ptr<float>()[r * log_probs.size(1) + ids[target]];
-      }
-    }
+    const auto target = static_cast<size_t>(first + 1);
+    const auto rows = std::min(static_cast<size_t>(hidden.size(0)), ids.size() - target);
+    log_probabilities(net, hidden.narrow(0, 0, static_cast<int64_t>(rows)), ids.subspan(target, rows),
+                      std::span(scores).subspan(target, rows), impl_->scratch);
   };
-  Memory::Impl& memory = impl_->state();
-  if (!ids.empty() && memory.last_hidden.defined() && !memory.pending) score_rows(-1, memory.last_hidden);
+  const Memory::Impl& memory = impl_->state();
+  const at::Tensor before = memory.pending ? at::Tensor() : memory.last_hidden;
   read(
       *impl_, ids, HiddenRows::kAll,
       [&](int64_t first, const at::Tensor& hidden) { score_rows(first, hidden.squeeze(0)); }, progress);
+  if (!ids.empty() && before.defined()) score_rows(-1, before);  // after read() has looked at the ids
   return scores;
 }
 

@@ -1,10 +1,13 @@
 // The public functions: each calls the build in use.
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/attention_grad.h"
 #include "kernels/convert.h"
 #include "kernels/linear.h"
+#include "kernels/loss_rows.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
+#include "kernels/rows_grad.h"
 #include "kernels/table.h"
 
 namespace beacon::kernels {
@@ -85,6 +88,53 @@ int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept 
 void attention_decode(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
                       float* partials, float* scratch) noexcept {
   active_table().attention_decode(params, chunks, unit_begin, unit_end, partials, scratch);
+}
+
+int64_t attention_forward_scratch_floats(const AttentionGradParams& params) noexcept {
+  return active_table().attention_forward_scratch_floats(params);
+}
+
+void attention_forward(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept {
+  active_table().attention_forward(params, unit_begin, unit_end, scratch);
+}
+
+int64_t attention_backward_scratch_floats(const AttentionGradParams& params) noexcept {
+  return active_table().attention_backward_scratch_floats(params);
+}
+
+void attention_backward_rows(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept {
+  active_table().attention_backward_rows(params, unit_begin, unit_end, workspace, scratch);
+}
+
+void attention_backward_keys(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept {
+  active_table().attention_backward_keys(params, unit_begin, unit_end, workspace, scratch);
+}
+
+void attention_backward_queries(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                                float* workspace, float* scratch) noexcept {
+  active_table().attention_backward_queries(params, unit_begin, unit_end, workspace, scratch);
+}
+
+void rms_norm_forward(const NormRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().rms_norm_forward(params, begin, end);
+}
+void rms_norm_backward(const NormRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().rms_norm_backward(params, begin, end);
+}
+void swiglu_forward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept {
+  active_table().swiglu_forward(params, begin, end);
+}
+void swiglu_backward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept {
+  active_table().swiglu_backward(params, begin, end);
+}
+void rotate_rows(const RotateRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().rotate_rows(params, begin, end);
+}
+void loss_rows(const LossRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().loss_rows(params, begin, end);
 }
 
 }  // namespace beacon::kernels

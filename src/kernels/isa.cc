@@ -49,6 +49,8 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512cd");
 }
+
+bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 // Slowest first.
@@ -58,6 +60,7 @@ constexpr Isa kIsas[] = {
 #if defined(BEACON_KERNELS_X86)
     {"avx2", &cpu_avx2::kTable, has_avx2},
     {"avx512", &cpu_avx512::kTable, has_avx512},
+    {"avx512bf16", &cpu_avx512bf16::kTable, has_avx512bf16},
 #endif
 };
 

@@ -6,8 +6,11 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/attention_grad.h"
 #include "kernels/linear.h"
+#include "kernels/loss_rows.h"
 #include "kernels/rope.h"
+#include "kernels/rows_grad.h"
 
 namespace beacon::kernels {
 
@@ -40,6 +43,25 @@ struct KernelTable {
   int64_t (*attention_decode_scratch_floats)(const AttentionParams& params) noexcept;
   void (*attention_decode)(const AttentionParams& params, int64_t chunks, int64_t unit_begin,
                            int64_t unit_end, float* partials, float* scratch) noexcept;
+
+  int64_t (*attention_forward_scratch_floats)(const AttentionGradParams& params) noexcept;
+  void (*attention_forward)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                            float* scratch) noexcept;
+  int64_t (*attention_backward_scratch_floats)(const AttentionGradParams& params) noexcept;
+  int64_t (*attention_backward_workspace_floats)(const AttentionGradParams& params) noexcept;
+  void (*attention_backward_rows)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                                  float* workspace, float* scratch) noexcept;
+  void (*attention_backward_keys)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                                  float* workspace, float* scratch) noexcept;
+  void (*attention_backward_queries)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                                     float* workspace, float* scratch) noexcept;
+
+  void (*rms_norm_forward)(const NormRows& params, int64_t begin, int64_t end) noexcept;
+  void (*rms_norm_backward)(const NormRows& params, int64_t begin, int64_t end) noexcept;
+  void (*swiglu_forward)(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+  void (*swiglu_backward)(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+  void (*rotate_rows)(const RotateRows& params, int64_t begin, int64_t end) noexcept;
+  void (*loss_rows)(const LossRows& params, int64_t begin, int64_t end) noexcept;
 };
 
 // Queries of one attention unit, the same for every build so that a cut into units means the same everywhere.

@@ -3,10 +3,21 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <atomic>
+
 namespace beacon::ops {
 
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   at::parallel_for(0, n, grain, body);
+}
+
+void parallel_each(int64_t n, const std::function<void(int64_t)>& body) {
+  std::atomic<int64_t> next{0};
+  parallel_for(std::min<int64_t>(n, num_threads()), 1, [&](int64_t begin, int64_t end) {
+    if (begin == end) return;
+    for (int64_t i = next.fetch_add(1); i < n; i = next.fetch_add(1)) body(i);
+  });
 }
 
 int num_threads() { return at::get_num_threads(); }

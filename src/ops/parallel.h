@@ -11,6 +11,10 @@ namespace beacon::ops {
 // reach the caller. Inside another parallel region it runs on the calling thread.
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
+// Runs body(i) once for each i in [0, n), handing the numbers out one by one: for few pieces of unequal size.
+// Otherwise as parallel_for.
+void parallel_each(int64_t n, const std::function<void(int64_t)>& body);
+
 // Threads parallel_for uses at most.
 int num_threads();
 

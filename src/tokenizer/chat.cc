@@ -1,6 +1,9 @@
 #include <beacon/chat.h>
 
+#include <algorithm>
+
 #include "base/check.h"
+#include "tokenizer/chat_answers.h"
 #include "tokenizer/chat_templates.h"
 
 namespace beacon {
@@ -44,6 +47,14 @@ Marks marks_of(const Tokenizer& tokenizer) {
   if (!tokenizer.find("</s>") && !tokenizer.eos_ids().empty())
     marks.eos = tokenizer.token_text(tokenizer.eos_ids()[0]);
   return marks;
+}
+
+// How many tokens of a whole the tokens of its beginning share with it.
+size_t shared_tokens(const std::vector<int32_t>& all, const std::vector<int32_t>& head) {
+  const size_t most = std::min(all.size(), head.size());
+  const auto end =
+      std::mismatch(head.begin(), head.begin() + static_cast<ptrdiff_t>(most), all.begin()).first;
+  return static_cast<size_t>(end - head.begin());
 }
 
 }  // namespace
@@ -100,6 +111,35 @@ std::vector<int32_t> encode_chat_turn(const Tokenizer& tokenizer, std::string_vi
   if (all.size() >= head.size() && std::equal(head.begin(), head.end(), all.begin()))
     return {all.begin() + static_cast<ptrdiff_t>(head.size()), all.end()};
   return tokenizer.encode(pieces.subspan(*border));
+}
+
+ChatWithAnswers encode_chat_with_answers(const Tokenizer& tokenizer, std::string_view name,
+                                         std::span<const ChatMessage> messages) {
+  const Marks marks = marks_of(tokenizer);
+  const ChatBuilder builder = build(name, messages, /*add_generation_prompt=*/false, marks.bos, marks.eos);
+  const std::span<const TextPiece> pieces = builder.pieces();
+  ChatWithAnswers chat{tokenizer.encode(pieces), {}};
+  const std::vector<int32_t>& eos = tokenizer.eos_ids();
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role != "assistant") continue;
+    const auto border = builder.end_of_content(i);
+    BEACON_CHECK(border.has_value());
+    const bool has_content = *border > 0 && !pieces[*border - 1].trusted;  // a template may strip it away
+    const size_t before = *border - (has_content ? 1 : 0);
+    AnswerTokens answer{shared_tokens(chat.ids, tokenizer.encode(pieces.first(before))),
+                        shared_tokens(chat.ids, tokenizer.encode(pieces.first(*border)))};
+    // The mark that ends a turn stands in the template's own text right behind the content.
+    if (*border < pieces.size() && pieces[*border].trusted) {
+      const size_t limit = shared_tokens(chat.ids, tokenizer.encode(pieces.first(*border + 1)));
+      const auto begin = chat.ids.begin() + static_cast<ptrdiff_t>(answer.end);
+      const auto end = chat.ids.begin() + static_cast<ptrdiff_t>(std::max(limit, answer.end));
+      const auto mark = std::find_if(
+          begin, end, [&](int32_t id) { return std::binary_search(eos.begin(), eos.end(), id); });
+      if (mark != end) answer.end += static_cast<size_t>(mark - begin) + 1;
+    }
+    chat.answers.push_back(answer);
+  }
+  return chat;
 }
 
 }  // namespace beacon

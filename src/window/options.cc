@@ -86,6 +86,14 @@ void check_rules(const WindowOptions& o) {
           "stride: expected the window ({}) with parallel windows, found {}", o.window, o.stride);
 }
 
+void check_forget(const WindowOptions& o) {
+  if (!o.forget) return;
+  require(o.parallel_windows == 1, kBad, "parallel windows: expected 1 without beacons (forget), found {}",
+          o.parallel_windows);
+  require(o.skip_first == 0 && !o.skip_last, kBad,
+          "skip_first and skip_last: expected none without beacons (forget), found one");
+}
+
 void check_skip(const WindowOptions& o) {
   require(o.skip_first >= 0 && o.skip_first <= kMaxSequence, kBad, "skip_first: expected 0 to {}, found {}",
           kMaxSequence, o.skip_first);
@@ -112,7 +120,8 @@ void validate(const WindowOptions& options) {
   }
   check_sizes(options);
   check_rules(options);
-  check_ratios(options);
+  check_forget(options);
+  if (!options.forget) check_ratios(options);
   check_skip(options);
 }
 

@@ -51,8 +51,10 @@ struct WindowOptions {
                             // coverage, which always does, nor in the first generation, which never does)
   bool attend_previous_windows = true;  // first generation: beacons see the memory of earlier windows
   int64_t sink = 0;                     // first raw tokens kept for ever, 0 .. stride
-  int64_t parallel_windows = 1;         // full windows encoded in one step, with replicas of their beacons
-  int64_t skip_first = 0;               // tokens kept raw for ever in the sink's place; 0 = none
+  bool forget = false;  // no beacons at all: what a close lets go is gone, but for the sink. The yardstick
+                        // that beacons are measured against; ratios and placement have no meaning with it
+  int64_t parallel_windows = 1;  // full windows encoded in one step, with replicas of their beacons
+  int64_t skip_first = 0;        // tokens kept raw for ever in the sink's place; 0 = none
   std::optional<int64_t>
       skip_last;  // tokens from this index on stay raw; (skip_last - skip_first) % window == 0
   Generation generation = Generation::kThird;

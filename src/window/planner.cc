@@ -69,8 +69,8 @@ void Planner::append(int64_t num_tokens) {
           "feed: expected at most {} tokens in a sequence, found {} more after {}", kMaxSequence, num_tokens,
           state_.fed);
   const RatioPolicy& policy = options_.ratio;
-  if (options_.enabled && policy.mix == RatioPolicy::Mix::kAdapt && policy.ratios.size() > 1 &&
-      state_.chosen < 0) {
+  if (options_.enabled && !options_.forget && policy.mix == RatioPolicy::Mix::kAdapt &&
+      policy.ratios.size() > 1 && state_.chosen < 0) {
     const int64_t expected = options_.expected_tokens > 0 ? options_.expected_tokens : num_tokens;
     state_.chosen = adapt_ratio(ratio_choices(policy, options_.stride, !options_.training),
                                 options_.max_positions, options_.window, expected, policy.adapt_tokens);
@@ -212,7 +212,7 @@ void Planner::plan_window(Layout& layout) {
 // Raw rows up to `end`, interleaved with the beacons they make due.
 void Planner::add_window_rows(Layout& layout, int64_t end, bool beacons) {
   PlannerState& s = state_;
-  beacons = beacons && options_.placement == Placement::kInterleave;
+  beacons = beacons && options_.placement == Placement::kInterleave && !options_.forget;
   for (int64_t t = s.planned; t < end; ++t) {
     if (beacons && t == s.next_block) {
       s.ratios.push_back(draw_ratio(options_, s, t + options_.window));
@@ -234,6 +234,10 @@ void Planner::add_window_rows(Layout& layout, int64_t end, bool beacons) {
 void Planner::add_beacons_at_close(Layout& layout) {
   PlannerState& s = state_;
   WindowPart& part = layout.parts.back();
+  if (options_.forget) {
+    part.ratio = kForgotten;
+    return;
+  }
   if (options_.placement == Placement::kInterleave) {
     part.ratio = s.ratios.front();
     s.ratios.erase(s.ratios.begin());
@@ -250,7 +254,7 @@ void Planner::finish_close(Layout& layout, int64_t new_sink) {
   s.beacon_rows += static_cast<int64_t>(layout.close.beacons.size());
   s.windows_closed += static_cast<int64_t>(layout.parts.size());
   s.window_start = layout.parts.back().start + options_.stride;
-  if (options_.placement == Placement::kAppend) s.next_block = s.window_start;
+  if (options_.placement == Placement::kAppend || options_.forget) s.next_block = s.window_start;
   s.sink_saved = true;
   s.open.clear();
   for (int32_t i : layout.close.keep) {

@@ -40,7 +40,7 @@ void check_counters(const PlannerState& s) {
 }
 
 void check_open_rows(const PlannerState& s, const WindowOptions& o) {
-  const bool beacons_allowed = o.enabled && o.placement == Placement::kInterleave;
+  const bool beacons_allowed = o.enabled && o.placement == Placement::kInterleave && !o.forget;
   int64_t next = s.window_start;
   bool after_raw = false;
   for (const OpenRow& row : s.open) {
@@ -138,7 +138,7 @@ void check_state(const PlannerState& s, const WindowOptions& o) {
   const bool done = s.frozen || (o.training && s.planned == s.fed);  // no window will be closed any more
   require(done || skipping || raw < o.window, ErrorCode::kMismatch,
           "window state: expected fewer raw rows than the window ({}), found {}", o.window, raw);
-  const bool interleave = o.placement == Placement::kInterleave;
+  const bool interleave = o.placement == Placement::kInterleave && !o.forget;
   const int64_t blocks = static_cast<int64_t>(s.ratios.size());
   require(blocks <= (interleave && !skipping ? raw : 0) && s.next_block == s.window_start + blocks * o.stride,
           ErrorCode::kMismatch, "window state: expected one ratio for each block begun, found {} ratios",

@@ -20,10 +20,12 @@ struct Span {
   bool operator==(const Span&) const = default;
 };
 
+inline constexpr int kForgotten = -1;  // in a ratio's place: nothing was kept of these tokens
+
 // A window that was condensed, for the ledger and the memory file.
 struct WindowRecord {
   Span tokens;              // the tokens let go by this close: [start, start + stride)
-  int ratio = 0;            // 0: kept raw
+  int ratio = 0;            // 0: kept raw; kForgotten
   int64_t num_beacons = 0;  // rows it adds to beacon memory (raw rows at ratio 0)
   bool operator==(const WindowRecord&) const = default;
 };

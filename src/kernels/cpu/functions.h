@@ -33,4 +33,23 @@ int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept;
 void attention_decode(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
                       float* partials, float* scratch) noexcept;
 
+int64_t attention_forward_scratch_floats(const AttentionGradParams& params) noexcept;
+void attention_forward(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept;
+int64_t attention_backward_scratch_floats(const AttentionGradParams& params) noexcept;
+int64_t attention_backward_workspace_floats(const AttentionGradParams& params) noexcept;
+void attention_backward_rows(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept;
+void attention_backward_keys(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                             float* workspace, float* scratch) noexcept;
+void attention_backward_queries(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+                                float* workspace, float* scratch) noexcept;
+
+void rms_norm_forward(const NormRows& params, int64_t begin, int64_t end) noexcept;
+void rms_norm_backward(const NormRows& params, int64_t begin, int64_t end) noexcept;
+void swiglu_forward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+void swiglu_backward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+void rotate_rows(const RotateRows& params, int64_t begin, int64_t end) noexcept;
+void loss_rows(const LossRows& params, int64_t begin, int64_t end) noexcept;
+
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

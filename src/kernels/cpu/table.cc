@@ -26,6 +26,19 @@ const KernelTable kTable = {
     .attention_prefill = attention_prefill,
     .attention_decode_scratch_floats = attention_decode_scratch_floats,
     .attention_decode = attention_decode,
+    .attention_forward_scratch_floats = attention_forward_scratch_floats,
+    .attention_forward = attention_forward,
+    .attention_backward_scratch_floats = attention_backward_scratch_floats,
+    .attention_backward_workspace_floats = attention_backward_workspace_floats,
+    .attention_backward_rows = attention_backward_rows,
+    .attention_backward_keys = attention_backward_keys,
+    .attention_backward_queries = attention_backward_queries,
+    .rms_norm_forward = rms_norm_forward,
+    .rms_norm_backward = rms_norm_backward,
+    .swiglu_forward = swiglu_forward,
+    .swiglu_backward = swiglu_backward,
+    .rotate_rows = rotate_rows,
+    .loss_rows = loss_rows,
 };
 
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

@@ -13,5 +13,8 @@ extern const KernelTable kTable;
 namespace cpu_avx512 {
 extern const KernelTable kTable;
 }
+namespace cpu_avx512bf16 {
+extern const KernelTable kTable;
+}
 
 }  // namespace beacon::kernels

@@ -1,0 +1,185 @@
+// The forward pass of attention for training. Scores are kept transposed, [keys, rows]: the softmax of a row
+// then runs down a column, and no vector is ever summed across its lanes.
+#include "kernels/cpu/attention_grad_space.h"
+#include "kernels/cpu/functions.h"
+#include "kernels/cpu/pair_weights.h"
+
+namespace beacon::kernels::BEACON_CPU_NAMESPACE {
+namespace {
+
+// One block of rows and what it has gathered.
+struct RowState {
+  float* q;        // [words, kGradBlock]
+  float* out;      // [padded, kGradBlock] sums of weights times values
+  float* largest;  // [kGradBlock] largest score so far
+  float* total;    // [kGradBlock] sum of weights so far
+  RowShift shift;
+};
+
+template <typename Words>
+struct ForwardSpace {
+  explicit ForwardSpace(const HeadSize<Words>& head, Parts& parts) {
+    for (RowState& rows : states) {
+      rows = {parts.take(head.block()),
+              parts.take(head.sums()),
+              parts.take(kGradBlock),
+              parts.take(kGradBlock),
+              {parts.take(kGradBlock), parts.take(kGradBlock)}};
+    }
+    packed = parts.take(head.sums());
+    paired = parts.take(head.block());
+    k = parts.take(head.block());
+    v = parts.take(head.block());
+    scores = parts.take(kBlockFloats);
+    weights = parts.take(kBlockFloats);
+    keep = parts.take(kGradBlock);
+    visible = reinterpret_cast<uint8_t*>(parts.take(kBlockFloats / 4));
+  }
+  RowState states[kGradForwardBlocks];
+  float* packed;     // [kGradBlock, padded] on the way to another layout
+  float* paired;     // [kRowWords, padded] the same
+  float* k;          // [kGradBlock, words]
+  float* v;          // [padded, kRowWords]
+  float* scores;     // [keys, rows]
+  float* weights;    // [keys in words, rows]
+  float* keep;       // [kGradBlock]
+  uint8_t* visible;  // [keys, rows]
+};
+
+template <typename Words>
+void start_rows(const AttentionGradParams& p, const HeadSize<Words>& head, int64_t kv_head, int64_t row_begin,
+                int64_t row_end, ForwardSpace<Words>& space, RowState& state) {
+  const int64_t group = p.num_heads / p.num_kv_heads;
+  pack_rows<Words>(group_rows(p, p.q, kv_head, group), row_begin, row_end, head.dim, head.padded,
+                   {space.packed, head.words});
+  transpose_block({space.packed, head.words}, kGradBlock, head.words, {state.q, kGradBlock});
+  for (int64_t r = 0; r < kGradBlock; ++r) {
+    state.largest[r] = -kInfinity;
+    state.total[r] = 0;
+    state.shift.plain[r] = 0;
+    state.shift.biased[r] =
+        p.head_bias == nullptr ? 0 : p.head_bias[kv_head * group + (row_begin + r) % group];
+  }
+  __builtin_memset(state.out, 0, static_cast<size_t>(head.sums()) * 4);
+}
+
+// The running softmax of one vector of rows: turns its column of scores into weights, and tells what the
+// earlier results are to be multiplied with.
+template <typename Words, bool kAllSeen>
+BEACON_INLINE void soften_column(const AttentionGradParams& p, int64_t key_begin, int64_t column,
+                                 const RowState& rows, float* scores, const uint8_t* visible, float* weights,
+                                 float* keep) {
+  const VF before = load(rows.largest + column);
+  VF largest = before;
+  for (int64_t j = 0; j < kGradBlock; ++j) {
+    float* score = scores + j * kGradBlock + column;
+    VF value = load(score) * p.scale + load(rows.shift.of(p, key_begin + j) + column);
+    if constexpr (!kAllSeen) value = seen_or(value, broadcast(-kInfinity), visible + j * kGradBlock + column);
+    store(score, value);
+    largest = larger(value, largest);
+  }
+  // While nothing is visible both are -inf, and their difference would be NaN.
+  const VF shift = select(largest == -kInfinity, VF{}, largest);
+  VF sum = {};
+  for (int64_t j = 0; j < kGradBlock; j += 2) {
+    const float* score = scores + j * kGradBlock + column;
+    const VF first = exp_nonpositive(load(score) - shift);
+    const VF second = exp_nonpositive(load(score + kGradBlock) - shift);
+    sum = sum + (first + second);
+    store_summed_keys<Words>(first, second, weights + j / Words::kPerWord * kGradBlock + column);
+  }
+  const VF factor = exp_nonpositive(before - shift);
+  store(keep + column, factor);
+  store(rows.total + column, load(rows.total + column) * factor + sum);
+  store(rows.largest + column, largest);
+}
+
+template <typename Words>
+void attend(const AttentionGradParams& p, const HeadSize<Words>& head, const BlockPair& pair, Sight sight,
+            const ForwardSpace<Words>& space, const RowState& rows) {
+  multiply_block<Words, Onto::kNothing>({space.k, head.words}, {rows.q, kGradBlock}, kGradBlock, kGradBlock,
+                                        head.words, {space.scores, kGradBlock});
+  for (int64_t column = 0; column < kGradBlock; column += kLanes) {
+    if (sight == Sight::kAll) {
+      soften_column<Words, true>(p, pair.key_begin, column, rows, space.scores, space.visible, space.weights,
+                                 space.keep);
+    } else {
+      soften_column<Words, false>(p, pair.key_begin, column, rows, space.scores, space.visible, space.weights,
+                                  space.keep);
+    }
+  }
+  multiply_block<Words, Onto::kScaledResult>({space.v, head.kRowWords}, {space.weights, kGradBlock},
+                                             head.padded, kGradBlock, head.kRowWords, {rows.out, kGradBlock},
+                                             space.keep);
+}
+
+template <typename Words>
+void finish_rows(const AttentionGradParams& p, const HeadSize<Words>& head, int64_t kv_head,
+                 int64_t row_begin, int64_t row_end, const ForwardSpace<Words>& space, const RowState& rows) {
+  const int64_t group = p.num_heads / p.num_kv_heads;
+  float inverse[kGradBlock];
+  for (int64_t r = 0; r < kGradBlock; ++r) {
+    const bool none = rows.total[r] == 0.0F;
+    inverse[r] = none ? 0.0F : 1.0F / rows.total[r];
+    if (row_begin + r >= row_end) continue;
+    const int64_t n = kv_head * group + (row_begin + r) % group;
+    p.lse[n * p.num_queries + (row_begin + r) / group] =
+        none ? kInfinity : rows.largest[r] + __builtin_logf(rows.total[r]);
+  }
+  transpose_block({rows.out, kGradBlock}, head.padded, kGradBlock, {space.packed, head.padded});
+  write_rows(group_rows(p, p.out, kv_head, group), row_begin, row_end, head.dim, {space.packed, head.padded},
+             inverse);
+}
+
+template <typename Words>
+void forward_unit(const AttentionGradParams& p, int64_t unit, float* scratch) {
+  const HeadSize<Words> head(p);
+  Parts parts(scratch);
+  ForwardSpace<Words> space(head, parts);
+  const GradShape shape = grad_shape(p);
+  const int64_t units = (shape.row_blocks + kGradForwardBlocks - 1) / kGradForwardBlocks;
+  const int64_t kv_head = unit / units;
+  const int64_t first = unit % units * kGradForwardBlocks;
+  const int64_t blocks = least(kGradForwardBlocks, shape.row_blocks - first);
+  const auto begin = [&](int64_t b) { return (first + b) * kGradBlock; };
+  const auto end = [&](int64_t b) { return least(shape.rows, begin(b) + kGradBlock); };
+  for (int64_t b = 0; b < blocks; ++b) start_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
+  const GroupRows keys = group_rows(p, p.k, kv_head, 1);
+  const GroupRows values = group_rows(p, p.v, kv_head, 1);
+  for (int64_t s = 0; s < p.num_keys; s += kGradBlock) {
+    const int64_t key_end = least(p.num_keys, s + kGradBlock);
+    bool packed = false;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const BlockPair pair = {begin(b), end(b), s, key_end, shape.group};
+      const Sight sight = look(p, pair, space.visible);
+      if (sight == Sight::kNone) continue;
+      if (!packed) {
+        pack_rows<Words>(keys, s, key_end, head.dim, head.padded, {space.k, head.words});
+        pack_columns<Words>(values, s, key_end, head, space.packed, space.paired, space.v);
+        packed = true;
+      }
+      attend(p, head, pair, sight, space, space.states[b]);
+    }
+  }
+  for (int64_t b = 0; b < blocks; ++b)
+    finish_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
+}
+
+}  // namespace
+
+int64_t attention_forward_scratch_floats(const AttentionGradParams& p) noexcept {
+  return with_words(p, [&]<typename Words>(Words) {
+    Parts parts(nullptr);
+    const ForwardSpace<Words> unused(HeadSize<Words>(p), parts);
+    return parts.used();
+  });
+}
+
+void attention_forward(const AttentionGradParams& p, int64_t unit_begin, int64_t unit_end,
+                       float* scratch) noexcept {
+  with_words(p, [&]<typename Words>(Words) {
+    for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit<Words>(p, unit, scratch);
+  });
+}
+
+}  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

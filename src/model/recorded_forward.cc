@@ -1,0 +1,208 @@
+#include "model/recorded_forward.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "ops/autograd/attention.h"
+#include "ops/autograd/frozen_linear.h"
+#include "ops/autograd/rms_norm.h"
+#include "ops/autograd/rope.h"
+#include "ops/autograd/swiglu.h"
+#include "ops/embedding.h"
+
+namespace beacon {
+
+namespace recorded = ops::autograd;
+
+// What is the same for all layers of one forward. The last layer computes queries of its last rows only.
+struct RecordedNetwork::Step {
+  int64_t rows = 0;                     // T
+  int64_t first = 0;                    // first row whose output is needed; T: none
+  ops::RopeTable table, key_table;      // of rows [first, T), of all S keys
+  at::Tensor beacon_rows;               // i64 of [0, T); undefined: none
+  at::Tensor beacon_outputs;            // i64 of [0, T - first); undefined: none
+  at::Tensor replica_to, replica_from;  // i64 of [0, T); undefined: none
+  ops::AttentionOptions attention;
+};
+
+namespace {
+
+at::Tensor bytes_view(std::span<const uint8_t> bytes, at::IntArrayRef sizes) {
+  return at::from_blob(const_cast<uint8_t*>(bytes.data()), sizes, at::kByte);
+}
+
+at::Tensor from_row(std::span<const int64_t> rows, int64_t first) {
+  std::vector<int64_t> index;
+  for (const int64_t r : rows) {
+    if (r >= first) index.push_back(r - first);
+  }
+  return index.empty() ? at::Tensor() : at::tensor(index, at::kLong);
+}
+
+// Sliding-window attention of the base: the oldest keys drop out of sight.
+at::Tensor sliding_mask(const at::Tensor& mask, int64_t rows, int64_t keys, int64_t window) {
+  at::Tensor visible = mask.defined() ? mask.clone() : at::ones({rows, keys}, at::kByte).tril(keys - rows);
+  return visible.triu_(keys - rows - window + 1);
+}
+
+// The operations of ops/autograd know frozen weights only; a base that wants gradients (trainable_base())
+// goes through torch's own.
+at::Tensor dense(const at::Tensor& x, const RecordedMatrix& m, const recorded::RecordingContext& context) {
+  if (m.weight.requires_grad()) return at::linear(x, m.weight, m.bias);
+  return recorded::frozen_linear(x, m.weight, m.bias, context);
+}
+
+at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps,
+                const recorded::RecordingContext& context) {
+  if (weight.requires_grad()) return x * at::rsqrt(x.square().mean(-1, true) + eps) * weight;
+  return recorded::rms_norm(x, weight, eps, context);
+}
+
+// Replicas take the q, k or v of the beacon they stand for.
+at::Tensor with_replicas(const at::Tensor& x, const at::Tensor& to, const at::Tensor& from) {
+  return to.defined() ? x.index_copy(1, to, x.index_select(1, from)) : x;
+}
+
+void set_replicas(std::span<const int32_t> copy_from, at::Tensor& to, at::Tensor& from) {
+  std::vector<int64_t> targets, sources;
+  for (size_t r = 0; r < copy_from.size(); ++r) {
+    if (copy_from[r] < 0) continue;
+    targets.push_back(static_cast<int64_t>(r));
+    sources.push_back(copy_from[r]);
+  }
+  if (targets.empty()) return;
+  to = at::tensor(targets, at::kLong);
+  from = at::tensor(sources, at::kLong);
+}
+
+}  // namespace
+
+RecordedNetwork::RecordedNetwork(const ModelConfig& config, RecordedBase base, BeaconParameters parameters,
+                                 ops::Rope rope, recorded::RecordingContext context)
+    : config_(config),
+      base_(std::move(base)),
+      parameters_(std::move(parameters)),
+      rope_(std::move(rope)),
+      context_(context) {
+  BEACON_CHECK(base_.layers.size() == parameters_.layers.size());
+}
+
+RecordedNetwork::Step RecordedNetwork::make_step(const RecordedRows& in, int64_t keys) const {
+  Step step;
+  step.rows = static_cast<int64_t>(in.positions.size());
+  step.first = in.hidden_rows.empty() ? step.rows : in.hidden_rows.front();
+  step.table = rope_.table(in.positions, in.longest);
+  step.key_table = rope_.table(in.key_positions, in.longest);
+  step.beacon_rows = from_row(in.beacon_rows, 0);
+  step.beacon_outputs = from_row(in.beacon_rows, step.first);
+  set_replicas(in.copy_from, step.replica_to, step.replica_from);
+  step.attention.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  if (!in.mask.empty()) step.attention.mask = bytes_view(in.mask, {step.rows, keys});
+  if (config_.sliding_window && keys > *config_.sliding_window) {
+    step.attention.mask = sliding_mask(step.attention.mask, step.rows, keys, *config_.sliding_window);
+  }
+  if (!in.beacon_keys.empty()) step.attention.gated_keys = bytes_view(in.beacon_keys, {keys});
+  return step;
+}
+
+at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) const {
+  const int64_t batch = static_cast<int64_t>(in.ids.size()) / step.rows;
+  const int64_t width = config_.hidden_size;
+  at::Tensor x = at::empty({batch, step.rows, width}, at::kFloat);
+  if (base_.embed_matrix.defined()) {
+    const at::Tensor ids = at::tensor(std::vector<int64_t>(in.ids.begin(), in.ids.end()), at::kLong);
+    const at::Tensor table = at::cat({base_.embed_matrix, parameters_.embed.unsqueeze(0)});
+    return table.index_select(0, ids).view({batch, step.rows, width});
+  }
+  ops::embed(in.ids, base_.embed, parameters_.embed.detach(), x.view({-1, width}));
+  if (!step.beacon_rows.defined()) return x;
+  const at::Tensor beacons = parameters_.embed.expand({batch, step.beacon_rows.numel(), width});
+  return x.index_copy(1, step.beacon_rows, beacons);
+}
+
+at::Tensor RecordedNetwork::project(const at::Tensor& x, const RecordedMatrix& base,
+                                    const BeaconMatrix& beacon, const at::Tensor& beacon_rows) const {
+  const at::Tensor y = dense(x, base, context_);
+  if (!beacon.weight.defined() || !beacon_rows.defined()) return y;
+  const at::Tensor rows = x.index_select(1, beacon_rows).to(context_.compute);
+  at::Tensor own = at::matmul(rows, beacon.weight.to(context_.compute).t());
+  if (beacon.bias.defined()) own = own + beacon.bias.to(context_.compute);
+  return y.index_copy(1, beacon_rows, own);
+}
+
+RecordedKv RecordedNetwork::keys_and_values(const Step& step, size_t index, const at::Tensor& normed) const {
+  const RecordedLayer& w = base_.layers[index];
+  const BeaconLayerParameters& own = parameters_.layers[index];
+  const at::Tensor k = project(normed, w.k, own.k, step.beacon_rows);
+  const at::Tensor v = project(normed, w.v, own.v, step.beacon_rows);
+  return {with_replicas(k, step.replica_to, step.replica_from),
+          with_replicas(v, step.replica_to, step.replica_from)};
+}
+
+// Of the rows from step.first on. `normed` holds all rows: a replica may repeat an earlier one.
+at::Tensor RecordedNetwork::attention_block(const Step& step, size_t index, const at::Tensor& normed,
+                                            const RecordedKv& kv, const RecordedKv& memory) const {
+  const RecordedLayer& w = base_.layers[index];
+  const BeaconLayerParameters& own = parameters_.layers[index];
+  const int64_t batch = normed.size(0), rows = step.rows - step.first;
+  at::Tensor q;
+  if (step.replica_to.defined()) {
+    q = with_replicas(project(normed, w.q, own.q, step.beacon_rows), step.replica_to, step.replica_from);
+    q = q.narrow(1, step.first, rows);
+  } else {
+    q = project(normed.narrow(1, step.first, rows), w.q, own.q, step.beacon_outputs);
+  }
+  const auto heads = [&](const at::Tensor& x) { return x.view({batch, x.size(1), -1, config_.head_dim}); };
+  const at::Tensor k_all = heads(at::cat({memory.k_pre, kv.k_pre}, 1));
+  const at::Tensor v_all = heads(at::cat({memory.v, kv.v}, 1));
+
+  ops::AttentionOptions options = step.attention;
+  options.gate = own.gate;
+  if (!own.gate.defined()) options.gated_keys.reset();
+  if (options.mask.defined()) options.mask = options.mask.narrow(0, step.first, rows).contiguous();
+  const ops::RopeTable table{step.table.cos.narrow(0, step.first, rows),
+                             step.table.sin.narrow(0, step.first, rows)};
+  const at::Tensor attended =
+      recorded::attention(recorded::rope(heads(q.contiguous()), table, context_),
+                          recorded::rope(k_all, step.key_table, context_), v_all, options, context_);
+  return project(attended.reshape({batch, rows, -1}), w.o, own.o, step.beacon_outputs);
+}
+
+at::Tensor RecordedNetwork::feed_forward_block(const Step& step, size_t index, const at::Tensor& x) const {
+  const RecordedLayer& w = base_.layers[index];
+  const BeaconLayerParameters& own = parameters_.layers[index];
+  const at::Tensor normed = norm(x, w.post_norm, config_.rms_norm_eps, context_);
+  const at::Tensor gate = dense(normed, w.gate, context_);
+  const at::Tensor up = project(normed, w.up, own.up, step.beacon_outputs);
+  return project(recorded::swiglu(gate, up, context_), w.down, own.down, step.beacon_outputs);
+}
+
+RecordedOutput RecordedNetwork::forward(const RecordedRows& in, std::span<const RecordedKv> memory) const {
+  BEACON_CHECK(memory.size() == base_.layers.size());
+  Step step = make_step(in, static_cast<int64_t>(in.key_positions.size()));
+  const int64_t wanted = step.first;
+  const at::Tensor all_beacon_outputs = step.beacon_rows, last_beacon_outputs = step.beacon_outputs;
+  RecordedOutput out;
+  at::Tensor x = embed(in, step);
+  for (size_t l = 0; l < base_.layers.size(); ++l) {
+    const bool last = l + 1 == base_.layers.size();
+    step.first = last ? wanted : 0;
+    step.beacon_outputs = last ? last_beacon_outputs : all_beacon_outputs;
+    const at::Tensor normed = norm(x, base_.layers[l].input_norm, config_.rms_norm_eps, context_);
+    out.layers.push_back(keys_and_values(step, l, normed));
+    if (step.first == step.rows) return out;  // nobody wants hidden states
+    x = x.narrow(1, step.first, step.rows - step.first) +
+        attention_block(step, l, normed, out.layers.back(), memory[l]);
+    x = x + feed_forward_block(step, l, x);
+  }
+  const at::Tensor rows = from_row(in.hidden_rows, wanted);
+  if (rows.numel() < x.size(1)) x = x.index_select(1, rows);
+  out.hidden = norm(x, base_.norm, config_.rms_norm_eps, context_);
+  return out;
+}
+
+}  // namespace beacon

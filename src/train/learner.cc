@@ -1,0 +1,167 @@
+#include "train/learner.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "ops/embedding.h"
+#include "train/flops.h"
+#include "train/sequence_plan.h"
+#include "train/tape.h"
+#include "train/teacher.h"
+#include "window/planner.h"
+
+namespace beacon {
+namespace {
+
+namespace recorded = ops::autograd;
+
+BeaconParams trained_projections(const TrainConfig& config) {
+  const auto has = [&config](const char* name) {
+    return std::find(config.parameters.begin(), config.parameters.end(), name) != config.parameters.end();
+  };
+  return {.q = has("q"), .k = has("k"), .v = has("v"), .o = has("o"), .mlp = has("mlp")};
+}
+
+template <typename Enum>
+Enum choice(const std::string& name, std::initializer_list<Enum> choices) {
+  for (const Enum c : choices) {
+    if (name == to_string(c)) return c;
+  }
+  fail(ErrorCode::kInvalidArgument, "'{}' is not known", name);
+}
+
+ModelOptions model_options(const TrainConfig& config) {
+  ModelOptions options;
+  options.model = config.model;
+  if (!config.adapter.empty()) options.adapter = config.adapter;
+  options.threads = static_cast<int>(config.threads);
+  if (config.compute == "f32") options.compute = ComputeType::kF32;
+  if (config.compute == "bf16") options.compute = ComputeType::kBF16;
+  if (config.gate) options.beacon_gate = static_cast<float>(*config.gate);
+  return options;
+}
+
+}  // namespace
+
+WindowOptions training_window(const TrainConfig& config) {
+  WindowOptions o;
+  o.training = true;
+  o.window = config.window;
+  o.stride = config.stride;
+  o.sink = config.sink;
+  o.placement = choice(config.placement, {Placement::kInterleave, Placement::kAppend});
+  o.attention = choice(config.attention, {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion,
+                                          BeaconAttention::kSegmentation});
+  o.attend_prev = config.attend_prev;
+  using Mix = RatioPolicy::Mix;
+  o.ratio.mix = choice(config.ratio_mix, {Mix::kStepRandom, Mix::kInstanceRandom, Mix::kSequence});
+  o.ratio.ratios.clear();
+  for (size_t i = 0; i < config.ratios.size(); ++i) {
+    const int64_t times = config.ratio_weights.empty() ? 1 : config.ratio_weights[i];
+    o.ratio.ratios.insert(o.ratio.ratios.end(), static_cast<size_t>(times),
+                          static_cast<int>(config.ratios[i]));
+  }
+  validate(o);
+  return o;
+}
+
+Learner::Learner(const TrainConfig& config, Communicator& communicator)
+    : config_(config), communicator_(communicator), window_(training_window(config)) {
+  model_ = load_model(model_options(config), /*need_tokenizer=*/true);
+  const ModelConfig& shape = model_->net.config();
+  const std::optional<float> gate =
+      config.gate ? std::optional(static_cast<float>(*config.gate)) : std::nullopt;
+  const BeaconParameters parameters =
+      BeaconParameters::from(shape, model_->net.weights(), trained_projections(config), gate);
+  if (config.embed_init == "bos" && !model_->net.weights().trained_beacons) start_from_bos(parameters.embed);
+  const auto recording =
+      config.recording == "plain" ? recorded::Recording::kPlain : recorded::Recording::kFused;
+  network_ = std::make_unique<RecordedNetwork>(shape, frozen_base(model_->net.weights(), model_->compute),
+                                               parameters, model_->net.rope(),
+                                               recorded::RecordingContext{recording, model_->compute});
+  AdamWOptions adam;
+  adam.beta1 = config.beta1;
+  adam.beta2 = config.beta2;
+  adam.epsilon = config.epsilon;
+  adam.weight_decay = config.weight_decay;
+  adam.gate_multiplier = config.gate_rate;
+  adam.embedding_multiplier = config.embedding_rate;
+  optimizer_ = std::make_unique<AdamW>(parameters.named(), adam);
+  schedule_ = {schedule_from_string(config.schedule), config.learning_rate, config.warmup, config.steps,
+               config.floor};
+}
+
+Learner::~Learner() = default;
+
+void Learner::start_from_bos(const at::Tensor& embed) const {
+  const auto bos = model_->net.config().bos_token_id;
+  require(bos.has_value(), ErrorCode::kInvalidArgument,
+          "embed_init: expected eos, the model has no bos token");
+  const auto id = static_cast<int32_t>(*bos);
+  const at::NoGradGuard no_gradients;
+  ops::embed({&id, 1}, model_->net.weights().embed, {}, embed.detach().unsqueeze(0));
+}
+
+at::Tensor Learner::teacher_of(const MicroBatch& batch) {
+  if (config_.distillation_weight == 0.0) return {};
+  const at::Tensor hidden = teacher_hidden(*network_, batch.ids, batch.batch, model_->info.max_positions);
+  const ForwardFlops forward = full_attention_flops(network_->config(), hidden.size(1), batch.batch);
+  flops_ += forward.products + forward.attention + head_flops(network_->config(), batch.num_labels);
+  return hidden;
+}
+
+LossSums Learner::accumulate(const MicroBatch& batch, uint64_t seed) {
+  WindowOptions options = window_;
+  options.seed = seed;
+  const SequencePlan plan = plan_sequence(options, batch.num_tokens);
+  const at::Tensor teacher = teacher_of(batch);
+  SequenceLoss loss(*network_, plan, batch.labels, teacher,
+                    {config_.next_token_weight, config_.distillation_weight});
+  Tape(*network_, plan, batch.ids, {config_.recompute, config_.truncate_windows}).run(loss);
+  flops_ += training_flops(forward_flops(network_->config(), plan, batch.batch)) +
+            2 * head_flops(network_->config(), batch.num_labels);
+  return loss.sums();
+}
+
+UpdateReport Learner::update(int64_t labels) {
+  if (communicator_.size() > 1) {
+    for (const NamedParameter& p : optimizer_->parameters()) {
+      at::Tensor tensor = p.tensor;
+      if (!tensor.grad().defined()) tensor.mutable_grad() = at::zeros_like(tensor.detach());
+      communicator_.sum(std::span(tensor.grad().data_ptr<float>(), static_cast<size_t>(tensor.numel())));
+    }
+    auto count = static_cast<double>(labels);
+    communicator_.sum(std::span(&count, 1));
+    labels = static_cast<int64_t>(count);
+  }
+  UpdateReport report;
+  report.grad_norm = optimizer_->scale_gradients(1.0 / static_cast<double>(std::max<int64_t>(1, labels)));
+  require(std::isfinite(report.grad_norm), ErrorCode::kInternal,
+          "the gradient of update {} is not finite; a lower learning_rate or clip may help",
+          optimizer_->updates());
+  if (config_.clip > 0 && report.grad_norm > config_.clip) {
+    optimizer_->scale_gradients(config_.clip / report.grad_norm);
+  }
+  report.learning_rate = schedule_.at(optimizer_->updates());
+  optimizer_->step(report.learning_rate);
+  optimizer_->clear_gradients();
+  return report;
+}
+
+LossSums Learner::evaluate(const MicroBatch& batch, int ratio) const {
+  WindowOptions options = window_;
+  options.ratio.ratios = {ratio};
+  const SequencePlan plan = plan_sequence(options, batch.num_tokens);
+  SequenceLoss loss(*network_, plan, batch.labels, {}, {});
+  Tape(*network_, plan, batch.ids, {}).evaluate(loss);
+  return loss.sums();
+}
+
+double Learner::take_flops() { return std::exchange(flops_, 0.0); }
+
+}  // namespace beacon

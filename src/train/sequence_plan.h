@@ -1,0 +1,31 @@
+#pragma once
+// The steps of one training sequence as integers: which rows each sees and which of its own are kept for
+// later steps. Rows that outlive their step get a place in a row bank (row_bank.h).
+#include <cstdint>
+#include <vector>
+
+#include "window/options.h"
+#include "window/step.h"
+
+namespace beacon {
+
+struct PlannedStep {
+  Step step;
+  std::vector<int64_t> memory;       // [M] bank rows it sees, in order [sink | beacons | open window]
+  std::vector<int64_t> kept;         // rows of [0, T) put into the bank, ascending
+  int64_t bank_begin = 0;            // row kept[i] becomes bank row bank_begin + i
+  std::vector<uint8_t> beacon_keys;  // [M + T] 1 = a beacon's key, which the gate applies to
+  std::vector<int64_t> tokens;       // [T] token of a raw row, -1 for others
+  int ratio = -1;                    // of the window condensed last before this step; -1: none yet
+};
+
+struct SequencePlan {
+  int64_t num_tokens = 0;
+  int64_t bank_rows = 0;
+  std::vector<PlannedStep> steps;
+};
+
+// Plans a whole sequence (options.training must be set). Throws kInvalidArgument for contradicting options.
+SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens);
+
+}  // namespace beacon
