@@ -83,12 +83,13 @@ void add_bench(CLI::App& bench, Action& action, bool decode) {
   command.add_option("--length", options.lengths, "Tokens to read; several between commas")
       ->type_name("N[,N]")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number<int64_t>(1))
       ->required();
   const auto value = [&](const char* name, auto& field, const char* description) {
     return command.add_option(name, field, description)->type_name("N")->capture_default_str();
   };
-  value("--ratio", options.ratio, "Raw tokens per beacon; 0 keeps tokens raw")->check(CLI::NonNegativeNumber);
+  value("--ratio", options.ratio, "Raw tokens per beacon; 0 keeps tokens raw")
+      ->check(whole_number<int64_t>(0));
   value("--window", options.window, "Raw tokens condensed together");
   value("--stride", options.stride, "Raw tokens let go when a window is full; 0 = the window");
   value("--sink", options.sink, "First tokens kept for ever");
@@ -97,11 +98,11 @@ void add_bench(CLI::App& bench, Action& action, bool decode) {
       command, "--memory-type", options.memory_type,
       {{"auto", MemoryType::kAuto}, {"f32", MemoryType::kF32}, {"bf16", MemoryType::kBF16}},
       "Numbers in memory; auto = as computed");
-  value("--runs", options.runs, "Measured runs, after one to warm up")->check(CLI::PositiveNumber);
+  value("--runs", options.runs, "Measured runs, after one to warm up")->check(whole_number<int>(1));
   if (decode)
     value("--decode-tokens", options.decode_tokens, "Tokens to generate")
-        ->check(CLI::Range(int64_t{2}, int64_t{1} << 30));
-  value("--seed", options.seed, "Seed of the random tokens");
+        ->check(whole_number<int64_t>(2, int64_t{1} << 30));
+  value("--seed", options.seed, "Seed of the random tokens")->check(whole_number<uint64_t>(0));
   add_json_option(command, args->output);
   add_progress_option(command, args->output);
   command.callback([args, &action] { action = [args] { return run_bench(*args); }; });

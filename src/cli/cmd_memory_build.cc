@@ -3,6 +3,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
@@ -40,6 +41,7 @@ bool read_all(Session& session, const std::vector<int32_t>& ids, const OutputOpt
 }
 
 int run_build(const BuildArgs& args) {
+  require_writable(args.out);
   const std::string text = read_contexts(args.contexts);
   const auto model = Model::load(args.model);
   warn_untrained(model->info(), args.session.beacons);

@@ -120,7 +120,7 @@ void add_beacon_options(CLI::App& command, SessionOptions& options) {
       .add_option("--expected-tokens", options.beacons.expected_tokens,
                   "Length of the text to come, for --ratio auto; 0 = that of this call")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number<int64_t>(0))
       ->capture_default_str()
       ->group(kGroup);
   add_choice<MemoryType>(

@@ -23,7 +23,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       "Arithmetic of the dense layers")
       ->group(kGroup);
   command.add_option("--threads", options.threads, "Threads; 0 = all cores")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number<int>(0))
       ->type_name("INT")
       ->capture_default_str()
       ->group(kGroup);
