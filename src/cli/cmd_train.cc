@@ -12,6 +12,7 @@
 #include "cli/terminal.h"
 #include "cli/train_progress.h"
 #include "train/config.h"
+#include "train/plot.h"
 #include "train/run.h"
 
 namespace beacon::cli {
@@ -73,6 +74,18 @@ int run_train(const TrainArgs& args) {
   return kExitOk;
 }
 
+void add_plot(CLI::App& train, Action& action) {
+  auto run = std::make_shared<std::filesystem::path>();
+  CLI::App& plot = *train.add_subcommand("plot", "Write the curves of a run as one HTML page");
+  add_path(plot, "run", *run, "Folder of the run")->required();
+  plot.callback([run, &action] {
+    action = [run] {
+      print(plot_run(*run).string() + "\n");
+      return kExitOk;
+    };
+  });
+}
+
 }  // namespace
 
 void add_train_command(CLI::App& app, Action& action) {
@@ -83,6 +96,7 @@ void add_train_command(CLI::App& app, Action& action) {
   train.add_flag("--resume", args->resume, "Go on at the youngest checkpoint of the run");
   add_json_option(train, args->output);
   add_progress_option(train, args->output);
+  add_plot(train, action);
   const TrainConfig defaults;
   for (const ConfigField& field : config_fields()) {
     train

@@ -4,8 +4,10 @@
 #include "kernels/attention_grad.h"
 #include "kernels/convert.h"
 #include "kernels/linear.h"
+#include "kernels/loss_rows.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
+#include "kernels/rows_grad.h"
 #include "kernels/table.h"
 
 namespace beacon::kernels {
@@ -114,6 +116,25 @@ void attention_backward_keys(const AttentionGradParams& params, int64_t unit_beg
 void attention_backward_queries(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
                                 float* workspace, float* scratch) noexcept {
   active_table().attention_backward_queries(params, unit_begin, unit_end, workspace, scratch);
+}
+
+void rms_norm_forward(const NormRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().rms_norm_forward(params, begin, end);
+}
+void rms_norm_backward(const NormRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().rms_norm_backward(params, begin, end);
+}
+void swiglu_forward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept {
+  active_table().swiglu_forward(params, begin, end);
+}
+void swiglu_backward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept {
+  active_table().swiglu_backward(params, begin, end);
+}
+void rotate_rows(const RotateRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().rotate_rows(params, begin, end);
+}
+void loss_rows(const LossRows& params, int64_t begin, int64_t end) noexcept {
+  active_table().loss_rows(params, begin, end);
 }
 
 }  // namespace beacon::kernels

@@ -8,7 +8,9 @@
 #include "kernels/attention.h"
 #include "kernels/attention_grad.h"
 #include "kernels/linear.h"
+#include "kernels/loss_rows.h"
 #include "kernels/rope.h"
+#include "kernels/rows_grad.h"
 
 namespace beacon::kernels {
 
@@ -53,6 +55,13 @@ struct KernelTable {
                                   float* workspace, float* scratch) noexcept;
   void (*attention_backward_queries)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
                                      float* workspace, float* scratch) noexcept;
+
+  void (*rms_norm_forward)(const NormRows& params, int64_t begin, int64_t end) noexcept;
+  void (*rms_norm_backward)(const NormRows& params, int64_t begin, int64_t end) noexcept;
+  void (*swiglu_forward)(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+  void (*swiglu_backward)(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+  void (*rotate_rows)(const RotateRows& params, int64_t begin, int64_t end) noexcept;
+  void (*loss_rows)(const LossRows& params, int64_t begin, int64_t end) noexcept;
 };
 
 // Queries of one attention unit, the same for every build so that a cut into units means the same everywhere.

@@ -17,6 +17,9 @@ class Communicator {
   virtual void sum(std::span<double> values) = 0;
   // Waits for all ranks.
   virtual void barrier() = 0;
+  // Ends the other ranks, which would wait for ever for one that failed; may not return. Nothing for one
+  // process.
+  virtual void abort() = 0;
 };
 
 // One process: sums are what they were.

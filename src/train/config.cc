@@ -179,7 +179,8 @@ void validate(const TrainConfig& c) {
           "next_token_weight, distillation_weight: expected one of them above 0, found both 0");
   require(c.valid_data.empty() || !c.valid_ratios.empty(), kBad,
           "valid_ratios: expected at least one, found none");
-  require(c.warmup <= c.steps, kBad, "warmup: expected at most the {} steps, found {}", c.steps, c.warmup);
+  require(c.steps == 0 || c.warmup <= c.steps, kBad, "warmup: expected at most the {} steps, found {}",
+          c.steps, c.warmup);
 }
 
 }  // namespace beacon

@@ -45,7 +45,8 @@ struct TrainConfig {
   int64_t truncate_windows = 0;
   bool recompute = true;
 
-  int64_t steps = 1000;
+  int64_t steps = 0;
+  int64_t epochs = 1;
   int64_t batch = 1;
   int64_t accumulation = 1;
   double learning_rate = 1e-3;

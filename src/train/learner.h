@@ -29,7 +29,8 @@ struct UpdateReport {
 // of their labels once, in update().
 class Learner {
  public:
-  // Loads model and adapter of the configuration. Every rank does.
+  // Loads model and adapter of the configuration. Every rank does. The learning rate falls over
+  // set_total_updates().
   Learner(const TrainConfig& config, Communicator& communicator);
   ~Learner();
 
@@ -37,6 +38,7 @@ class Learner {
   LossSums accumulate(const MicroBatch& batch, uint64_t seed);
   // Sums gradients and `labels` over ranks, clips, takes a step.
   UpdateReport update(int64_t labels);
+  void set_total_updates(int64_t total) { schedule_.total = total; }
   // Drops what was accumulated.
   void discard() { optimizer_->clear_gradients(); }
 

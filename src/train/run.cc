@@ -31,8 +31,9 @@ double seconds_since(Clock::time_point start) {
 
 // Keys of the configuration that a resumed run may change: they do not touch what has been learnt so far.
 bool may_change(const std::string& key) {
-  for (const char* free : {"run", "model", "data", "valid_data", "cache", "steps", "threads", "valid_every",
-                           "valid_sequences", "valid_ratios", "checkpoint_every", "keep_checkpoints"}) {
+  for (const char* free :
+       {"run", "model", "data", "valid_data", "cache", "steps", "epochs", "threads", "valid_every",
+        "valid_sequences", "valid_ratios", "checkpoint_every", "keep_checkpoints"}) {
     if (key == free) return true;
   }
   return false;
@@ -90,36 +91,38 @@ void prepare_folder(const fs::path& folder, bool resume) {
 
 class Run {
  public:
-  Run(const TrainConfig& config, bool resume, const RunCallbacks& callbacks)
+  Run(const TrainConfig& config, bool resume, const RunCallbacks& callbacks, Communicator& communicator)
       : config_(config),
         callbacks_(callbacks),
         folder_(config.run),
-        communicator_(single_process()),
-        learner_(config, *communicator_),
+        communicator_(communicator),
+        learner_(config, communicator_),
         data_(config, learner_.window(), learner_.model().tokenizer,
-              chat_template_of(config, learner_.model()), *communicator_, callbacks.on_import) {
+              chat_template_of(config, learner_.model()), communicator_, callbacks.on_import) {
     state_.ratio_stream = static_cast<uint64_t>(config.seed) ^ 0x526174696F73ULL;
     state_.cursor = data_.cursor();
+    steps_ = config.steps > 0 ? config.steps : config.epochs * data_.updates_per_epoch();
+    learner_.set_total_updates(steps_);
     if (resume) restore();
     state_.config = to_json(config);
     state_.data_fingerprint = data_.fingerprint();
     state_.isa = kernels::active_isa_name();
     state_.compute = learner_.model().info.compute;
     state_.threads = learner_.model().info.threads;
-    state_.ranks = communicator_->size();
+    state_.ranks = communicator_.size();
     if (writes()) {
       log_.emplace(folder_ / "log.jsonl", state_.log_bytes);
       write_text(folder_ / "config.json", state_.config);
     }
-    peak_flops_ = measure_gemm_peak(learner_.model().compute == at::kBFloat16) * communicator_->size();
+    peak_flops_ = measure_gemm_peak(learner_.model().compute == at::kBFloat16) * communicator_.size();
   }
 
   RunResult run() {
     begun_ = Clock::now();
     seconds_before_ = state_.seconds;
-    while (state_.step < config_.steps) {
+    while (state_.step < steps_) {
       if (!step()) return finish(true);
-      const bool last = state_.step == config_.steps;
+      const bool last = state_.step == steps_;
       if (due(config_.valid_every) || last) validate();
       if (due(config_.checkpoint_every) || last) save();
     }
@@ -127,7 +130,7 @@ class Run {
   }
 
  private:
-  bool writes() const { return communicator_->rank() == 0; }
+  bool writes() const { return communicator_.rank() == 0; }
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
 
   void note(const std::string& text) const {
@@ -155,7 +158,7 @@ class Run {
     differs("instruction set", saved.isa, kernels::active_isa_name());
     differs("arithmetic", saved.compute, info.compute);
     differs("threads", std::to_string(saved.threads), std::to_string(info.threads));
-    differs("processes", std::to_string(saved.ranks), std::to_string(communicator_->size()));
+    differs("processes", std::to_string(saved.ranks), std::to_string(communicator_.size()));
     state_ = std::move(saved);
   }
 
@@ -165,13 +168,13 @@ class Run {
     const uint64_t stream = state_.ratio_stream;
     LossSums sums;
     std::vector<uint64_t> seeds;
-    for (int64_t i = 0; i < config_.accumulation * communicator_->size(); ++i) {
+    for (int64_t i = 0; i < config_.accumulation * communicator_.size(); ++i) {
       seeds.push_back(next_uniform(state_.ratio_stream, uint64_t{1} << 63));
     }
-    auto seed = seeds.begin() + communicator_->rank() * config_.accumulation;
+    auto seed = seeds.begin() + communicator_.rank() * config_.accumulation;
     int64_t tokens = 0;
     for (const MicroBatch& batch : data_.next()) {
-      if (callbacks_.go_on && !callbacks_.go_on()) {
+      if (stopped()) {
         learner_.discard();
         state_.ratio_stream = stream;
         return false;
@@ -181,15 +184,22 @@ class Run {
     }
     const UpdateReport update = learner_.update(sums.tokens);
     auto total_tokens = static_cast<double>(tokens), flops = learner_.take_flops();
-    communicator_->sum(std::span(&total_tokens, 1));
-    communicator_->sum(std::span(&flops, 1));
+    communicator_.sum(std::span(&total_tokens, 1));
+    communicator_.sum(std::span(&flops, 1));
     ++state_.step;
     state_.cursor = data_.cursor();
     state_.tokens += static_cast<int64_t>(total_tokens);
     state_.seconds = seconds_before_ + seconds_since(begun_);
-    report(over_ranks(sums, config_.ratios, *communicator_), update,
+    report(over_ranks(sums, config_.ratios, communicator_), update,
            {total_tokens, flops, seconds_since(start)});
     return true;
+  }
+
+  // All ranks stop at the same batch.
+  bool stopped() {
+    double asked = callbacks_.go_on && !callbacks_.go_on() ? 1 : 0;
+    communicator_.sum(std::span(&asked, 1));
+    return asked > 0;
   }
 
   struct Cost {
@@ -200,7 +210,7 @@ class Run {
     if (!writes()) return;
     StepRecord r;
     r.step = state_.step;
-    r.steps = config_.steps;
+    r.steps = steps_;
     const auto labels = static_cast<double>(std::max<int64_t>(1, sums.tokens));
     r.loss = sums.total / labels;
     r.next_token = sums.cross_entropy / labels;
@@ -240,7 +250,7 @@ class Run {
       for (int64_t i = 0; i < data_.valid_size(); ++i) {
         own.add(learner_.evaluate(data_.valid_at(i), static_cast<int>(ratio)));
       }
-      const LossSums sums = over_ranks(own, {ratio}, *communicator_);
+      const LossSums sums = over_ranks(own, {ratio}, communicator_);
       LossSums::Part part;
       for (const auto& [key, p] : sums.by_ratio) {
         LossSums::Part& to = key < 0 ? before : part;
@@ -297,11 +307,12 @@ class Run {
   TrainConfig config_;
   RunCallbacks callbacks_;
   fs::path folder_;
-  std::unique_ptr<Communicator> communicator_;
+  Communicator& communicator_;
   Learner learner_;
   TrainingData data_;
   RunState state_;
   std::optional<RunLog> log_;
+  int64_t steps_ = 0;
   double peak_flops_ = 1;
   Clock::time_point begun_;
   double seconds_before_ = 0;
@@ -311,8 +322,19 @@ class Run {
 
 RunResult run_training(const TrainConfig& config, bool resume, const RunCallbacks& callbacks) {
   validate(config);
-  prepare_folder(config.run, resume);
-  return Run(config, resume, callbacks).run();
+  const auto communicator = launched_processes();
+  try {
+    if (communicator->rank() == 0) prepare_folder(config.run, resume);
+    communicator->barrier();
+    return Run(config, resume, callbacks, *communicator).run();
+  } catch (const Error& error) {
+    if (communicator->size() > 1) {
+      if (callbacks.on_note)
+        callbacks.on_note(fmt::format("rank {}: {}", communicator->rank(), error.what()));
+      communicator->abort();
+    }
+    throw;
+  }
 }
 
 }  // namespace beacon

@@ -25,6 +25,7 @@ class TrainingData {
 
   // This rank's batches of the next update, `accumulation` of them.
   std::vector<MicroBatch> next();
+  int64_t updates_per_epoch() const { return sampler_->steps_per_epoch(); }
   std::vector<int64_t> cursor() const;
   // Throws kMismatch when the data has no such place.
   void seek(const std::vector<int64_t>& cursor);

@@ -33,6 +33,12 @@ const KernelTable kTable = {
     .attention_backward_rows = attention_backward_rows,
     .attention_backward_keys = attention_backward_keys,
     .attention_backward_queries = attention_backward_queries,
+    .rms_norm_forward = rms_norm_forward,
+    .rms_norm_backward = rms_norm_backward,
+    .swiglu_forward = swiglu_forward,
+    .swiglu_backward = swiglu_backward,
+    .rotate_rows = rotate_rows,
+    .loss_rows = loss_rows,
 };
 
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

@@ -56,4 +56,11 @@ void attention_backward_keys(const AttentionGradParams& params, int64_t unit_beg
 void attention_backward_queries(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
                                 float* workspace, float* scratch) noexcept;
 
+void rms_norm_forward(const NormRows& params, int64_t begin, int64_t end) noexcept;
+void rms_norm_backward(const NormRows& params, int64_t begin, int64_t end) noexcept;
+void swiglu_forward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+void swiglu_backward(const SwigluArrays& params, int64_t begin, int64_t end) noexcept;
+void rotate_rows(const RotateRows& params, int64_t begin, int64_t end) noexcept;
+void loss_rows(const LossRows& params, int64_t begin, int64_t end) noexcept;
+
 }  // namespace beacon::kernels::reference

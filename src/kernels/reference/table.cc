@@ -32,6 +32,12 @@ const KernelTable kReferenceTable = {
     .attention_backward_rows = reference::attention_backward_rows,
     .attention_backward_keys = reference::attention_backward_keys,
     .attention_backward_queries = reference::attention_backward_queries,
+    .rms_norm_forward = reference::rms_norm_forward,
+    .rms_norm_backward = reference::rms_norm_backward,
+    .swiglu_forward = reference::swiglu_forward,
+    .swiglu_backward = reference::swiglu_backward,
+    .rotate_rows = reference::rotate_rows,
+    .loss_rows = reference::loss_rows,
 };
 
 }  // namespace beacon::kernels

@@ -6,20 +6,31 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
+#include "kernels/loss_rows.h"
+#include "ops/autograd/element_type.h"
+#include "ops/parallel.h"
 
 namespace beacon::ops::autograd {
 namespace {
 
-// Some scored rows: their losses, and the gradient of the weighted total to their logits.
+// Some scored rows, C of them.
+struct Chunk {
+  at::Tensor logits;          // [C, V] in the compute type
+  at::Tensor teacher_logits;  // the same, or undefined without divergence
+  at::Tensor labels;          // i32 [C]
+};
+
+// Their losses, and the gradient of the weighted total to their logits.
 struct ChunkLoss {
   at::Tensor cross_entropy;    // f32 [C]
   at::Tensor divergence;       // f32 [C] or undefined
   at::Tensor logits_gradient;  // [C, V] in the compute type
 };
 
-// logits, teacher_logits [C, V] (the teacher's undefined without divergence); labels i64 [C], all scored.
-ChunkLoss chunk_loss_plain(const at::Tensor& logits, const at::Tensor& teacher_logits,
-                           const at::Tensor& labels, const LinearLossOptions& options) {
+ChunkLoss chunk_loss_plain(const Chunk& chunk, const LinearLossOptions& options) {
+  const at::Tensor& logits = chunk.logits;
+  const at::Tensor& teacher_logits = chunk.teacher_logits;
+  const at::Tensor labels = chunk.labels.to(at::kLong);
   ChunkLoss loss;
   const at::Tensor log_p = at::log_softmax(logits.to(at::kFloat), -1);
   loss.cross_entropy = -log_p.gather(1, labels.unsqueeze(1)).squeeze(1);
@@ -33,6 +44,31 @@ ChunkLoss chunk_loss_plain(const at::Tensor& logits, const at::Tensor& teacher_l
     gradient.sub_(t, options.divergence_weight);
   }
   loss.logits_gradient = gradient.to(logits.scalar_type());
+  return loss;
+}
+
+// Writes the gradient over the logits.
+ChunkLoss chunk_loss_fused(const Chunk& chunk, const LinearLossOptions& options, bool differentiate) {
+  ChunkLoss loss;
+  const auto f32 = chunk.logits.options().dtype(at::kFloat);
+  loss.cross_entropy = at::empty({chunk.labels.size(0)}, f32);
+  kernels::LossRows rows;
+  rows.type = element_type(chunk.logits);
+  rows.logits = chunk.logits.data_ptr();
+  rows.labels = chunk.labels.const_data_ptr<int32_t>();
+  rows.vocabulary = chunk.logits.size(1);
+  rows.cross_entropy_weight = static_cast<float>(options.cross_entropy_weight);
+  rows.divergence_weight = static_cast<float>(options.divergence_weight);
+  rows.differentiate = differentiate;
+  rows.cross_entropy = loss.cross_entropy.data_ptr<float>();
+  if (chunk.teacher_logits.defined()) {
+    loss.divergence = at::empty({chunk.labels.size(0)}, f32);
+    rows.teacher = chunk.teacher_logits.const_data_ptr();
+    rows.divergence = loss.divergence.data_ptr<float>();
+  }
+  parallel_for(chunk.labels.size(0), 1,
+               [&](int64_t begin, int64_t end) { kernels::loss_rows(rows, begin, end); });
+  loss.logits_gradient = chunk.logits;
   return loss;
 }
 
@@ -91,16 +127,18 @@ LinearLoss linear_loss(const at::Tensor& hidden, const at::Tensor& head, const a
     const at::Tensor weight = head.to(context.compute);
     if (differentiate) gradient = at::zeros(hidden.sizes(), weight.options());
     for (int64_t begin = 0; begin < loss.scored; begin += options.chunk_rows) {
-      const at::Tensor chunk = rows.slice(0, begin, begin + options.chunk_rows);
+      const at::Tensor at_rows = rows.slice(0, begin, begin + options.chunk_rows);
       const auto logits_of = [&](const at::Tensor& states) {
-        return at::mm(states.index_select(0, chunk).to(context.compute), weight.t());
+        return at::mm(states.index_select(0, at_rows).to(context.compute), weight.t());
       };
-      const ChunkLoss part =
-          chunk_loss_plain(logits_of(hidden), distil ? logits_of(options.teacher_hidden) : at::Tensor(),
-                           labels.index_select(0, chunk).to(at::kLong), options);
-      loss.cross_entropy.index_copy_(0, chunk, part.cross_entropy);
-      if (distil) loss.divergence.index_copy_(0, chunk, part.divergence);
-      if (differentiate) gradient.index_copy_(0, chunk, at::mm(part.logits_gradient, weight));
+      const Chunk chunk{logits_of(hidden), distil ? logits_of(options.teacher_hidden) : at::Tensor(),
+                        labels.index_select(0, at_rows)};
+      const ChunkLoss part = context.recording == Recording::kFused
+                                 ? chunk_loss_fused(chunk, options, differentiate)
+                                 : chunk_loss_plain(chunk, options);
+      loss.cross_entropy.index_copy_(0, at_rows, part.cross_entropy);
+      if (distil) loss.divergence.index_copy_(0, at_rows, part.divergence);
+      if (differentiate) gradient.index_copy_(0, at_rows, at::mm(part.logits_gradient, weight));
     }
     loss.total = loss.cross_entropy.sum() * options.cross_entropy_weight;
     if (distil) loss.total.add_(loss.divergence.sum(), options.divergence_weight);

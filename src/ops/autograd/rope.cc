@@ -2,11 +2,20 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
+#include "kernels/rows_grad.h"
+#include "ops/autograd/element_type.h"
+#include "ops/parallel.h"
 
 namespace beacon::ops::autograd {
 namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr int64_t kRowsPerPiece = 32;
 
 at::Tensor rope_plain(const at::Tensor& x, const RopeTable& table) {
   const auto halves = x.to(at::kFloat).chunk(2, -1);
@@ -14,10 +23,58 @@ at::Tensor rope_plain(const at::Tensor& x, const RopeTable& table) {
   return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
 }
 
+// Rows of neighbouring batch rows at one distance, heads of unit stride.
+bool is_row_array(const at::Tensor& x) {
+  return x.stride(3) == 1 && (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1));
+}
+
+at::Tensor rotate(const at::Tensor& any_x, const at::Tensor& cos, const at::Tensor& sin, at::ScalarType type,
+                  bool backwards) {
+  const at::Tensor x = is_row_array(any_x) ? any_x : any_x.contiguous();
+  const at::Tensor y = at::empty(x.sizes(), x.options().dtype(type));
+  kernels::RotateRows rows;
+  rows.x_type = element_type(x);
+  rows.x = x.const_data_ptr();
+  rows.x_row_stride = x.stride(1);
+  rows.x_head_stride = x.stride(2);
+  rows.y_type = element_type(y);
+  rows.y = y.data_ptr();
+  rows.y_row_stride = y.stride(1);
+  rows.y_head_stride = y.stride(2);
+  rows.cos = cos.const_data_ptr<float>();
+  rows.sin = sin.const_data_ptr<float>();
+  rows.table_rows = cos.size(0);
+  rows.heads = x.size(2);
+  rows.head_dim = x.size(3);
+  rows.backwards = backwards;
+  parallel_for(x.size(0) * x.size(1), kRowsPerPiece,
+               [&](int64_t begin, int64_t end) { kernels::rotate_rows(rows, begin, end); });
+  return y;
+}
+
+class FusedRope : public torch::autograd::Function<FusedRope> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& cos,
+                            const at::Tensor& sin, at::ScalarType type) {
+    ctx->save_for_backward({cos, sin});
+    ctx->saved_data["type"] = static_cast<int64_t>(x.scalar_type());
+    return rotate(x, cos, sin, type, false);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const auto type = static_cast<at::ScalarType>(ctx->saved_data["type"].toInt());
+    return {rotate(grads[0], saved[0], saved[1], type, true), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
 }  // namespace
 
 at::Tensor rope(const at::Tensor& x, const RopeTable& table, const RecordingContext& context) {
   BEACON_CHECK(x.dim() == 4 && table.cos.size(0) == x.size(1) && 2 * table.cos.size(1) == x.size(3));
+  BEACON_CHECK(table.sin.sizes() == table.cos.sizes());
+  if (context.recording == Recording::kFused)
+    return FusedRope::apply(x, table.cos.contiguous(), table.sin.contiguous(), context.compute);
   return rope_plain(x, table).to(context.compute);
 }
 

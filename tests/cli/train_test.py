@@ -1,0 +1,208 @@
+"""beacon train: a run, its folder, exact resume after kill -9 and Ctrl-C, two processes, mistakes."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import time
+import unittest
+
+from beacon_test_case import PROGRAM, BeaconTestCase, environment
+
+# Everything small: window 16, five updates in about a second.
+KEYS = {
+    "window": 16, "stride": 8, "sink": 1, "ratios": [2, 4], "max_length": 48, "min_length": 48, "steps": 6, "gate": -1,
+    "learning_rate": 0.01, "gate_rate": 5, "warmup": 2, "batch": 2, "accumulation": 2, "valid_every": 2,
+    "valid_sequences": 3, "valid_ratios": [4], "checkpoint_every": 2, "threads": 1, "compute": "f32",
+    "distillation_weight": 0.5, "chat_template": "none",
+}
+TIMES = ("tok_s", "mfu", "peak_bytes", "seconds")
+
+
+def read_tensors(path):
+    data = pathlib.Path(path).read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8: 8 + size])
+    metadata = header.pop("__metadata__", {})
+    begin = 8 + size
+    return {name: data[begin + entry["data_offsets"][0]: begin + entry["data_offsets"][1]]
+            for name, entry in header.items()}, metadata
+
+
+def floats(data):
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+class TrainTest(BeaconTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        words = "the sea was calm and every window held a lamp while people told each other old stories ".split()
+        text = " ".join(words[(i * i + i // 7) % len(words)] for i in range(1500))
+        (cls.folder / "book.txt").write_text(text)
+        (cls.folder / "valid.txt").write_text(text[777:2000])
+
+    def config(self, name, **keys):
+        config = {"model": "tiny.gguf", "data": ["book.txt"], "valid_data": ["valid.txt"], "run": name, "cache": "cache",
+                  **KEYS, **keys}
+        self.file(name + ".json", json.dumps(config))
+        return self.folder / (name + ".json")
+
+    def train(self, name, *arguments, **keys):
+        return self.run_json("train", "--config", self.config(name, **keys), *arguments)
+
+    def log(self, name):
+        lines = [json.loads(line) for line in (self.folder / name / "log.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+
+    def checkpoint(self, name):
+        return sorted((self.folder / name / "checkpoints").glob("step-*.safetensors"))[-1]
+
+    def assert_same_run(self, name, expected):
+        ours, theirs = read_tensors(self.checkpoint(name)), read_tensors(self.checkpoint(expected))
+        self.assertEqual(ours[0], theirs[0], "weights and moments, bit for bit")
+        states = [json.loads(metadata["run_state"]) for _, metadata in (ours, theirs)]
+        for key in ("step", "updates", "ratio_stream", "cursor", "tokens", "best", "best_step"):
+            self.assertEqual(states[0][key], states[1][key], key)
+        self.assertEqual(self.log(name), self.log(expected))
+        for part in ("adapter", "last"):
+            self.assertEqual((self.folder / name / part / "beacon.safetensors").read_bytes(),
+                             (self.folder / expected / part / "beacon.safetensors").read_bytes())
+
+    def test_a_run_and_its_folder(self):
+        result = self.train("plain")
+        self.assertEqual((result["steps"], result["interrupted"]), (6, False))
+        log = self.log("plain")
+        steps = [line for line in log if "step" in line]
+        self.assertEqual([line["step"] for line in steps], [1, 2, 3, 4, 5, 6])
+        self.assertEqual([line["valid_step"] for line in log if "valid_step" in line], [2, 4, 6])
+        for line in steps:
+            self.assertAlmostEqual(line["loss"], line["next_token"] + 0.5 * line["distillation"], places=5)
+            self.assertLessEqual(set(line["loss_per_ratio"]), {"none", "2", "4"})
+            self.assertGreater(line["grad_norm"], 0)
+            # Four samples of 48 tokens.
+            self.assertEqual(line["tokens"], line["step"] * 4 * 48)
+        # The rate rises over two updates, then falls as a cosine over the other four.
+        for line, lr in zip(steps, (0.005, 0.01, 0.01, 0.0085355, 0.005, 0.0014645)):
+            self.assertAlmostEqual(line["lr"], lr, places=6)
+        files = sorted(os.listdir(self.folder / "plain"))
+        self.assertEqual(files, ["adapter", "checkpoints", "config.json", "last", "log.jsonl"])
+        self.assertEqual(sorted(os.listdir(self.folder / "plain/checkpoints")),
+                         ["step-00000004.safetensors", "step-00000006.safetensors"])
+        written = json.loads((self.folder / "plain/config.json").read_text())
+        self.assertEqual((written["window"], written["ratios"], written["gate"]), (16, [2, 4], -1))
+
+    def test_what_is_learnt_is_used(self):
+        adapter = self.folder / self.train("used", "--steps", 8, "--learning-rate", 0.03)["adapter"]
+        config = json.loads((adapter / "beacon_config.json").read_text())
+        self.assertEqual((config["beacon_window"], config["beacon_stride"], config["beacon_sink_size"]), (16, 8, 1))
+        self.assertEqual(config["beacon_param"], ["q", "k", "v"])
+        tensors, _ = read_tensors(adapter / "beacon.safetensors")
+        self.assertEqual(len(tensors), 1 + 2 * 4)
+        out, _ = self.run_beacon("generate", "-m", self.model, "-a", adapter, "-p", "the sea was calm and " * 3, "-n", 4,
+                                 "--ignore-eos", "--ratio", 4)
+        self.assertTrue(out)
+        nll = [line["next_token"] for line in self.log("used") if "step" in line]
+        self.assertLess(nll[-1], nll[0])
+
+    def test_options_override_keys(self):
+        self.train("options", "--steps", 1, "--ratios", "4", "--gate", "none", "--valid-data", "")
+        written = json.loads((self.folder / "options/config.json").read_text())
+        self.assertEqual((written["steps"], written["ratios"], written["gate"], written["valid_data"]), (1, [4], None, []))
+        self.assertFalse((self.folder / "options/adapter").exists())
+        self.assertEqual(set(self.log("options")[0]["loss_per_ratio"]), {"none", "4"})
+
+    def test_killed_and_resumed_is_the_same_bit_for_bit(self):
+        self.train("straight", "--steps", 40)
+        command = ["train", "--config", self.config("killed"), "--steps", 40]
+        process = self.start(*command)
+        wanted = self.folder / "killed/checkpoints/step-00000008.safetensors"
+        while not wanted.exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+        process.communicate()
+        self.assertEqual(process.returncode, -signal.SIGKILL, "finished before it could be killed")
+        _, err = self.run_beacon(*command, "--resume")
+        self.assertRegex(err, r"going on after step \d")
+        self.assert_same_run("killed", "straight")
+
+    def test_interrupted_and_resumed_is_the_same_bit_for_bit(self):
+        if not (self.folder / "straight20").exists():
+            self.train("straight20", "--steps", 20, "--checkpoint-every", 0)
+        command = ["train", "--config", self.config("interrupted"), "--steps", 20, "--checkpoint-every", 0]
+        process = self.start(*command)
+        log = self.folder / "interrupted/log.jsonl"
+        while process.poll() is None and (not log.exists() or log.read_text().count('"step"') < 3):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertIn(b"--resume", err)
+        self.assertEqual(out, b"")
+        self.run_beacon(*command, "--resume")
+        self.assert_same_run("interrupted", "straight20")
+
+    def test_recomputing_changes_nothing(self):
+        self.train("kept", "--recompute", "false", "--steps", 2)
+        self.train("again", "--recompute", "true", "--steps", 2)
+        self.assertEqual(read_tensors(self.checkpoint("kept"))[0], read_tensors(self.checkpoint("again"))[0])
+
+    def test_two_processes_equal_one_that_accumulates(self):
+        mpirun = shutil.which("mpirun")
+        if mpirun is None:
+            self.skipTest("no mpirun")
+        self.train("one", "--steps", 3, "--batch", 1, "--accumulation", 2)
+        command = [mpirun, "--allow-run-as-root", "--oversubscribe", "-n", "2", PROGRAM, "train", "--config",
+                   self.config("two"), "--steps", "3", "--batch", "1", "--accumulation", "1"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, env=environment(), timeout=300)
+        if b"has no MPI" in done.stderr:
+            self.skipTest("built without MPI")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        ours, theirs = read_tensors(self.checkpoint("two"))[0], read_tensors(self.checkpoint("one"))[0]
+        for name in theirs:
+            expected = floats(theirs[name])
+            scale = max(map(abs, expected))
+            difference = max(abs(a - b) for a, b in zip(floats(ours[name]), expected))
+            self.assertLessEqual(difference, 1e-6 * max(1, scale), name)
+        for a, b in zip(self.log("two"), self.log("one")):
+            self.assertEqual(a.get("tokens"), b.get("tokens"))
+            self.assertAlmostEqual(a.get("loss", 0), b.get("loss", 0), places=6)
+
+    def test_a_failing_process_ends_the_others(self):
+        mpirun = shutil.which("mpirun")
+        if mpirun is None:
+            self.skipTest("no mpirun")
+        command = [mpirun, "--allow-run-as-root", "--oversubscribe", "-n", "2", PROGRAM, "train", "--config",
+                   self.config("failing", data=["nothing.txt"])]
+        done = subprocess.run(list(map(str, command)), capture_output=True, env=environment(), timeout=120)
+        self.assertNotEqual(done.returncode, 0)
+        if b"has no MPI" not in done.stderr:
+            self.assertIn(b"nothing.txt", done.stderr)
+
+    def test_mistakes(self):
+        self.train("taken", "--steps", 1)
+        for arguments, code, words in (
+                (["--config", self.config("taken")], 2, ["taken", "--resume"]),
+                (["--config", self.config("taken"), "--resume", "--window", 24], 2, ["window", "16", "24"]),
+                (["--config", self.config("x"), "--window", 4], 2, ["stride"]),
+                (["--config", self.config("x"), "--window", "wide"], 2, ["window", "wide"]),
+                (["--config", self.config("x"), "--schedule", "steep"], 2, ["schedule", "cosine"]),
+                (["--config", self.config("x", windows=4)], 1, ["windows"]),
+                (["--config", self.config("x", window="wide")], 1, ["window"]),
+                (["--config", self.folder / "none.json"], 1, ["none.json"]),
+                (["--model", self.model], 2, ["run"]),
+        ):
+            with self.subTest(arguments=arguments):
+                self.assert_error(["train", *arguments], code, *words)
+
+    def test_resume_refuses_other_data(self):
+        self.train("moved", "--steps", 2)
+        self.file("other.txt", "something else entirely " * 200)
+        self.assert_error(["train", "--config", self.config("moved"), "--resume", "--data", self.folder / "other.txt"],
+                          1, "data")
+
+
+if __name__ == "__main__":
+    unittest.main()
