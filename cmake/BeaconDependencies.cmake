@@ -19,6 +19,7 @@ endif()
 # find_package(Torch) stops without a CUDA toolkit, so the two libraries we need are imported by hand.
 if(NOT BEACON_TORCH_ROOT)
   file(GLOB _torch_candidates "${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+  list(APPEND _torch_candidates "${PROJECT_SOURCE_DIR}/.venv")
   list(GET _torch_candidates 0 _torch_first)
 else()
   set(_torch_first "${BEACON_TORCH_ROOT}")

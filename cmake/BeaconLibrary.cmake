@@ -29,6 +29,9 @@ target_compile_features(beacon_shared INTERFACE cxx_std_20)
 target_include_directories(beacon_shared INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 
+if(NOT BEACON_INSTALL)
+  return()
+endif()
 install(TARGETS beacon_shared EXPORT beaconTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} NAMELINK_COMPONENT dev)
 if(TARGET beacon)

@@ -1,4 +1,5 @@
-// Runs a fuzz target once on every file it is given (folders are walked): the smoke test where libFuzzer is not built.
+// Runs a fuzz target once on every file it is given (folders are walked): the smoke test where libFuzzer is
+// not built.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

@@ -1,4 +1,5 @@
-// Reads a text once and asks it several things: the memory is read once, every question starts from the same mark.
+// Reads a text once and asks it several things: the memory is read once, every question starts from the same
+// mark.
 //
 //   read_and_ask MODEL TEXT_FILE QUESTION...
 #include <beacon/session.h>
@@ -33,8 +34,8 @@ int main(int argc, char** argv) {
     session.feed_text(read_file(argv[2]));
 
     const auto ledger = session.ledger();
-    std::cerr << ledger.tokens_read << " tokens in " << ledger.sink_rows + ledger.beacon_rows + ledger.raw_rows
-              << " rows of memory\n";
+    std::cerr << ledger.tokens_read << " tokens in "
+              << ledger.sink_rows + ledger.beacon_rows + ledger.raw_rows << " rows of memory\n";
 
     const auto after_reading = session.mark();
     for (int i = 3; i < argc; ++i) {

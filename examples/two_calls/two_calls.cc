@@ -1,5 +1,6 @@
-// Two calls on one session: a short prompt, then, with the memory reset in between, a context far longer than the
-// model's window whose last words are a question. What the first README of Activation Beacon shows, in C++.
+// Two calls on one session: a short prompt, then, with the memory reset in between, a context far longer than
+// the model's window whose last words are a question. What the first README of Activation Beacon shows, in
+// C++.
 //
 //   two_calls MODEL narrativeqa.json [ADAPTER]
 //
@@ -24,15 +25,17 @@ void first_call(beacon::Session& session) {
 void second_call(beacon::Session& session, const nlohmann::json& example) {
   const auto ids = session.model().tokenizer().encode(example.at("context").get<std::string>());
   session.feed(ids, [](const beacon::Progress& progress) {
-    std::cerr << "\rreading " << progress.tokens_done << " of " << progress.tokens_total << " tokens" << std::flush;
+    std::cerr << "\rreading " << progress.tokens_done << " of " << progress.tokens_total << " tokens"
+              << std::flush;
     return true;
   });
   std::cerr << "\n";
   const auto prediction = session.generate({.max_new_tokens = 20});
   const auto ledger = session.ledger();
-  std::cout << std::string(20, '*') << "\nInput Length: " << ids.size() << "\nAnswer:       " << example.at("answer").dump()
-            << "\nPrediction:   " << prediction.text << "\nMemory:       " << ledger.beacon_rows << " beacons, "
-            << ledger.positions << " of " << ledger.max_positions << " positions\n";
+  std::cout << std::string(20, '*') << "\nInput Length: " << ids.size()
+            << "\nAnswer:       " << example.at("answer").dump() << "\nPrediction:   " << prediction.text
+            << "\nMemory:       " << ledger.beacon_rows << " beacons, " << ledger.positions << " of "
+            << ledger.max_positions << " positions\n";
 }
 
 }  // namespace

@@ -58,7 +58,8 @@ struct BeaconOptions {
   std::optional<int64_t>
       stride;  ///< raw tokens let go when a window is full; default 512, or the window when that is less
   /// Raw tokens per beacon. One value: always that. Several: chosen by ratio_mix. 0 keeps tokens raw. Empty:
-  /// as the adapter says, without one {2, 4, 8, 16, 32, 64, 128} with adapt-1024.
+  /// as the adapter says, without one {0, 2, 4, 8, 16, 32, 64, 128} with adapt-1024: the
+  /// text stays raw when the model itself holds it and 1024 tokens more.
   std::vector<int64_t> ratios;
   std::optional<std::string> ratio_mix;  ///< step-random, instance-random, sequence or adapt-N
   std::optional<int64_t> sink;  ///< first tokens kept for ever; default 1 when stride < window, else 0

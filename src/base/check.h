@@ -1,5 +1,6 @@
 #pragma once
-// Raising errors: fail() for what a user can cause, BEACON_CHECK for invariants that only a bug of ours can break.
+// Raising errors: fail() for what a user can cause, BEACON_CHECK for invariants that only a bug of ours can
+// break.
 #include <beacon/error.h>
 #include <fmt/format.h>
 
@@ -22,8 +23,9 @@ void require(bool condition, ErrorCode code, fmt::format_string<Args...> format,
 
 }  // namespace beacon
 
-#define BEACON_CHECK(condition)                                                                       \
-  do {                                                                                                \
-    if (!(condition)) [[unlikely]]                                                                    \
-      ::beacon::fail(::beacon::ErrorCode::kInternal, "{}:{}: {} does not hold", __FILE__, __LINE__, #condition); \
+#define BEACON_CHECK(condition)                                                                     \
+  do {                                                                                              \
+    if (!(condition)) [[unlikely]]                                                                  \
+      ::beacon::fail(::beacon::ErrorCode::kInternal, "{}:{}: {} does not hold", __FILE__, __LINE__, \
+                     #condition);                                                                   \
   } while (false)

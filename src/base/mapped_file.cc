@@ -15,7 +15,8 @@ namespace beacon {
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
-    fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "cannot open {}: {}", path.string(), std::strerror(errno));
+    fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "cannot open {}: {}", path.string(),
+         std::strerror(errno));
   }
   struct stat info {};
   const bool stat_ok = ::fstat(fd, &info) == 0;

@@ -7,8 +7,9 @@
 
 namespace beacon {
 
-// Maps a whole regular file for reading. Throws kNotFound, kBadFile (empty, a folder) or kIo. Pages are shared with the
-// page cache; the mapping lives as long as the object, and views into it must not outlive it. Thread-safe after opening.
+// Maps a whole regular file for reading. Throws kNotFound, kBadFile (empty, a folder) or kIo. Pages are
+// shared with the page cache; the mapping lives as long as the object, and views into it must not outlive it.
+// Thread-safe after opening.
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);

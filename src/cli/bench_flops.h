@@ -6,9 +6,10 @@
 
 namespace beacon::cli {
 
-// Reading `length` tokens: 2 (P - V D) for each row, beacons included, plus 4 L N H for each row and each key it may see.
-// P parameters, V vocabulary, D hidden size, L layers, N query heads, H head dimension. The tables at both ends are left
-// out: rows are looked up in the first, and only the last row meets the second. Exact for tied embeddings.
+// Reading `length` tokens: 2 (P - V D) for each row, beacons included, plus 4 L N H for each row and each key
+// it may see. P parameters, V vocabulary, D hidden size, L layers, N query heads, H head dimension. The
+// tables at both ends are left out: rows are looked up in the first, and only the last row meets the second.
+// Exact for tied embeddings.
 double prefill_flops(const ModelInfo& info, const BenchOptions& options, int64_t length);
 
 // One token with `rows` keys in memory: 2 P + 4 L N H rows, the table at the end included.

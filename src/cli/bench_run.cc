@@ -44,8 +44,8 @@ double BenchResult::median() const {
   return (tokens_per_s[(n - 1) / 2] + tokens_per_s[n / 2]) / 2;
 }
 
-BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const BenchOptions& options, int64_t length,
-                          const ProgressCallback& go_on) {
+BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const BenchOptions& options,
+                          int64_t length, const ProgressCallback& go_on) {
   const std::vector<int32_t> ids = random_ids(*model, length, options.seed);
   Session session(model, session_options(options, length));
   BenchResult result{.length = length, .flops = prefill_flops(model->info(), options, length)};
@@ -60,8 +60,8 @@ BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const Bench
   return finished(std::move(result));
 }
 
-BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchOptions& options, int64_t length,
-                         const ProgressCallback& go_on) {
+BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchOptions& options,
+                         int64_t length, const ProgressCallback& go_on) {
   Session session(model, session_options(options, length));
   session.feed(random_ids(*model, length, options.seed), go_on);
   const auto mark = session.mark();

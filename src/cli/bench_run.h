@@ -32,11 +32,11 @@ struct BenchResult {
 };
 
 // Reads `length` random tokens, again and again. Stops with kCancelled when `go_on` returns false.
-BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const BenchOptions& options, int64_t length,
-                          const ProgressCallback& go_on);
+BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const BenchOptions& options,
+                          int64_t length, const ProgressCallback& go_on);
 
 // Generates decode_tokens greedily after reading `length` tokens; every run starts from the same memory.
-BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchOptions& options, int64_t length,
-                         const ProgressCallback& go_on);
+BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchOptions& options,
+                         int64_t length, const ProgressCallback& go_on);
 
 }  // namespace beacon::cli

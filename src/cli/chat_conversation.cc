@@ -9,7 +9,8 @@
 namespace beacon::cli {
 namespace {
 
-// Tokens at the end of a context that wait for the prompt: a tokenizer may join its last characters with what follows.
+// Tokens at the end of a context that wait for the prompt: a tokenizer may join its last characters with what
+// follows.
 constexpr size_t kHeldBack = 16;
 
 }  // namespace
@@ -60,6 +61,8 @@ void Chat::answer() {
   answered_ = true;
   answer_has_end_ = result.finish_reason == "eos";
   printer.rethrow();
+  // What comes before the meter is meant for the answer; after it, for the conversation.
+  if (interrupt_.requested()) interrupt_.rearm();
   std::string meter = meter_line(session_.ledger());
   if (result.finish_reason == "length") meter += " (answer cut at --max-new-tokens)";
   if (result.finish_reason == "capacity") meter += " (no positions left: /reset, or a larger --ratio)";

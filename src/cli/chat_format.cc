@@ -66,7 +66,8 @@ std::vector<int32_t> ChatFormat::opening(const std::string& system, const std::s
   const Tokenizer& tokenizer = model_->tokenizer();
   if (name_.empty()) return tokenizer.encode(joined(system, context));
   const std::string bos = tokenizer.bos_id() ? tokenizer.token_text(*tokenizer.bos_id()) : std::string();
-  auto pieces = pieces_before_placeholder(render_chat_pieces(name_, conversation(system, kPlaceholder), true, bos));
+  auto pieces =
+      pieces_before_placeholder(render_chat_pieces(name_, conversation(system, kPlaceholder), true, bos));
   pieces.push_back({without_trailing_space(context), false});
   return tokenizer.encode(pieces);
 }
@@ -75,7 +76,8 @@ std::vector<int32_t> ChatFormat::first_turn(const std::string& system, const std
                                             const std::string& prompt) const {
   const Tokenizer& tokenizer = model_->tokenizer();
   if (name_.empty()) return tokenizer.encode(joined(joined(system, context), prompt));
-  return encode_chat(tokenizer, name_, conversation(system, joined(without_trailing_space(context), prompt)), true);
+  return encode_chat(tokenizer, name_, conversation(system, joined(without_trailing_space(context), prompt)),
+                     true);
 }
 
 std::vector<int32_t> ChatFormat::next_turn(const std::string& prompt, bool answer_has_end) const {
@@ -84,9 +86,11 @@ std::vector<int32_t> ChatFormat::next_turn(const std::string& prompt, bool answe
   const std::vector<ChatMessage> messages = {{"user", "."}, {"assistant", "."}, {"user", prompt}};
   auto ids = encode_chat_turn(tokenizer, name_, messages, 2, true);
   if (answer_has_end) {
-    const auto end = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return tokenizer.is_special(id); });
+    const auto end =
+        std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return tokenizer.is_special(id); });
     const auto& eos = tokenizer.eos_ids();
-    if (end != ids.end() && std::find(eos.begin(), eos.end(), *end) != eos.end()) ids.erase(ids.begin(), end + 1);
+    if (end != ids.end() && std::find(eos.begin(), eos.end(), *end) != eos.end())
+      ids.erase(ids.begin(), end + 1);
   }
   return ids;
 }

@@ -10,11 +10,13 @@
 
 namespace beacon::cli {
 
-// "auto": the model's own template, or none when it has none we know. "none": plain text. Otherwise a name, checked:
-// throws kUnsupported or kInvalidArgument naming the choices. Returns the name, empty for plain text.
+// "auto": the model's own template, or none when it has none we know. "none": plain text. Otherwise a name,
+// checked: throws kUnsupported or kInvalidArgument naming the choices. Returns the name, empty for plain
+// text.
 std::string choose_template(const Model& model, const std::string& wanted);
 
-// Turns of one conversation. A context stands in the first user turn, before the prompt. Constant; shares the model.
+// Turns of one conversation. A context stands in the first user turn, before the prompt. Constant; shares the
+// model.
 class ChatFormat {
  public:
   ChatFormat(std::shared_ptr<const Model> model, std::string template_name);
@@ -24,8 +26,8 @@ class ChatFormat {
   // The first user turn and, with a template, the opening of the answer.
   std::vector<int32_t> first_turn(const std::string& system, const std::string& context,
                                   const std::string& prompt) const;
-  // A later turn. It begins with the end of the answer before it, unless that is in memory already: because the model
-  // sampled it (the session feeds it), or because the memory holds a text and no answer.
+  // A later turn. It begins with the end of the answer before it, unless that is in memory already: because
+  // the model sampled it (the session feeds it), or because the memory holds a text and no answer.
   std::vector<int32_t> next_turn(const std::string& prompt, bool answer_has_end) const;
 
  private:

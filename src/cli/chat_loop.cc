@@ -1,14 +1,13 @@
 #include "cli/chat_loop.h"
 
 #include <fmt/format.h>
-#include <stdio.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/check.h"
 #include "cli/exit_codes.h"
 #include "cli/ledger_report.h"
+#include "cli/line_input.h"
 #include "cli/model_report.h"
 #include "cli/terminal.h"
 #include "cli/text_input.h"
@@ -28,22 +27,12 @@ constexpr const char* kHelp =
 // Tokens a conversation may grow by when --expected-tokens says nothing.
 constexpr int64_t kRoomForTurns = 4096;
 
-// One line of standard input without its end; false at the end of input or when Ctrl-C was pressed.
-bool read_line(std::string& line) {
-  char* buffer = nullptr;
-  size_t capacity = 0;
-  const ssize_t length = getline(&buffer, &capacity, stdin);
-  if (length >= 0) line.assign(buffer, static_cast<size_t>(length));
-  std::free(buffer);
-  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
-  return length >= 0;
-}
-
 // Runs a line that begins with a slash; false when it asks to leave.
 bool run_slash_command(Chat& chat, const std::string& line) {
   const size_t space = line.find(' ');
   const std::string name = line.substr(0, space);
-  const std::string argument = space == std::string::npos ? "" : line.substr(line.find_first_not_of(' ', space));
+  const std::string argument =
+      space == std::string::npos ? "" : line.substr(line.find_first_not_of(' ', space));
   if (name == "/quit") return false;
   if (name == "/help") {
     note(kHelp);
@@ -57,7 +46,8 @@ bool run_slash_command(Chat& chat, const std::string& line) {
     name == "/save" ? chat.save(argument) : chat.load(argument);
     note((name == "/save" ? "saved to " : "loaded ") + argument + " " + meter_line(chat.ledger()));
   } else {
-    fail(ErrorCode::kInvalidArgument, "expected one of /save /load /reset /memory /help /quit, found {}", name);
+    fail(ErrorCode::kInvalidArgument, "expected one of /save /load /reset /memory /help /quit, found {}",
+         name);
   }
   return true;
 }
@@ -74,17 +64,18 @@ bool run_line(Chat& chat, const std::string& line) {
 int run_lines(Chat& chat, InterruptGuard& interrupt) {
   const bool interactive = stdin_is_terminal();
   int code = kExitOk;
+  LineInput input(interrupt);
   std::string line;
   while (true) {
     if (interactive) fmt::print(stderr, "{}", dim("> "));
-    if (!read_line(line)) break;
+    if (!input.next(line)) break;
     try {
       if (!run_line(chat, line)) break;
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCancelled) interrupt.rearm();
       note(fmt::format("beacon: {}", error.what()));
       code = kExitFailure;
     }
-    if (interrupt.requested()) interrupt.rearm();
   }
   if (interrupt.requested()) code = kExitInterrupted;
   if (interactive) note("");

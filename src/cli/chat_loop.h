@@ -21,8 +21,9 @@ struct ChatArgs {
   std::string chat_template = "auto";
 };
 
-// Reads lines from standard input until its end: turns, or commands that begin with a slash. Answers go to standard
-// output, everything else to standard error. A turn that fails or is stopped while it is read leaves no trace.
+// Reads lines from standard input until its end: turns, or commands that begin with a slash. Answers go to
+// standard output, everything else to standard error. A turn that fails or is stopped while it is read leaves
+// no trace.
 int run_chat(const ChatArgs& args);
 
 // One conversation: what is fed, and in which form the next turn has to be.
@@ -49,7 +50,7 @@ class Chat {
   Session session_;
   bool answered_ = false;  // there are turns before the next one
   std::string context_;
-  std::vector<int32_t> opened_;   // ids of the context read ahead
+  std::vector<int32_t> opened_;  // ids of the context read ahead
   bool answer_has_end_ = false;  // the end of the last answer needs no tokens
 };
 

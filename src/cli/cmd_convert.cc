@@ -50,7 +50,8 @@ void add_gguf(CLI::App& convert, Action& action) {
   add_path(command, "gguf", args->in, "GGUF file")->required();
   add_path(command, "-o,--out", args->out, "New folder")->required();
   add_choice<DType>(command, "--dtype", args->dtype,
-                    {{"f32", DType::kF32}, {"bf16", DType::kBF16}, {"f16", DType::kF16}}, "Element type to write");
+                    {{"f32", DType::kF32}, {"bf16", DType::kBF16}, {"f16", DType::kF16}},
+                    "Element type to write");
   command.callback([args, &action] {
     action = [args] {
       gguf_to_safetensors(args->in, args->out, args->dtype);

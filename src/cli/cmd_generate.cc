@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <exception>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/check.h"
 #include "cli/chat_format.h"
 #include "cli/commands.h"
@@ -55,6 +57,7 @@ void report_answer(const GenerateArgs& args, const Session& session, const Reque
 
 int run_generate(const GenerateArgs& args) {
   const InterruptGuard interrupt;
+  if (!args.save_memory.empty()) require_writable(args.save_memory);
   const RequestText text = read_request(args.request);
   const auto model = Model::load(args.model);
   const Request request = encode_request(model, args.request, text, !args.memory.empty());
@@ -81,9 +84,16 @@ int run_generate(const GenerateArgs& args) {
   StreamPrinter printer(interrupt, !args.output.json);
   const GenerateResult result = session.generate(args.answer, printer.callback());
   printer.finish(result.text);
-  save();
+  // A closed pipe must not cost the memory, nor a full disk the answer.
+  std::exception_ptr unsaved;
+  try {
+    save();
+  } catch (const Error&) {
+    unsaved = std::current_exception();
+  }
   printer.rethrow();
   report_answer(args, session, request, result, read_s);
+  if (unsaved) std::rethrow_exception(unsaved);
   return interrupt.requested() ? kExitInterrupted : kExitOk;
 }
 
@@ -95,7 +105,8 @@ void add_generate_command(CLI::App& app, Action& action) {
   add_model_options(command, args->model);
   add_request_options(command, args->request);
   command.add_option("--memory", args->memory, "Go on from this memory file")->type_name("PATH");
-  command.add_option("--save-memory", args->save_memory, "Write the memory here afterwards, also after Ctrl-C")
+  command
+      .add_option("--save-memory", args->save_memory, "Write the memory here afterwards, also after Ctrl-C")
       ->type_name("PATH");
   add_beacon_options(command, args->session);
   add_sampling_options(command, args->answer);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
@@ -40,12 +41,14 @@ bool read_all(Session& session, const std::vector<int32_t>& ids, const OutputOpt
 }
 
 int run_build(const BuildArgs& args) {
+  require_writable(args.out);
   const std::string text = read_contexts(args.contexts);
   const auto model = Model::load(args.model);
   warn_untrained(model->info(), args.session.beacons);
   const std::vector<int32_t> ids = model->tokenizer().encode(text);
   SessionOptions options = args.session;
-  if (options.beacons.expected_tokens == 0) options.beacons.expected_tokens = static_cast<int64_t>(ids.size());
+  if (options.beacons.expected_tokens == 0)
+    options.beacons.expected_tokens = static_cast<int64_t>(ids.size());
   Session session(model, options);
 
   const auto start = std::chrono::steady_clock::now();
@@ -65,7 +68,8 @@ int run_build(const BuildArgs& args) {
                 {"ledger", ledger_json(ledger)},
                 {"model", model_json(model->info())}});
   } else {
-    print(fmt::format("{}\n{:<14}{:>12.2f} s\n{:<14}{}\n", ledger_table(ledger), "reading", read_s, "file", args.out));
+    print(fmt::format("{}\n{:<14}{:>12.2f} s\n{:<14}{}\n", ledger_table(ledger), "reading", read_s, "file",
+                      args.out));
   }
   return complete ? kExitOk : kExitInterrupted;
 }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
 #include "cli/ledger_report.h"
@@ -33,6 +34,7 @@ int save_and_report(const EditArgs& args, const Memory& memory, const std::strin
 }
 
 int run_join(const EditArgs& args) {
+  require_writable(args.out);
   const auto model = Model::load(args.model);
   std::vector<Memory> memories;
   for (const auto& file : args.files) memories.push_back(Memory::load(file, model));
@@ -42,8 +44,10 @@ int run_join(const EditArgs& args) {
 }
 
 int run_cut(const EditArgs& args) {
+  require_writable(args.out);
   const Memory whole = Memory::load(args.files.front(), Model::load(args.model));
-  return save_and_report(args, whole.cut(args.from, args.to), args.title.empty() ? whole.title() : args.title);
+  return save_and_report(args, whole.cut(args.from, args.to),
+                         args.title.empty() ? whole.title() : args.title);
 }
 
 void add_common(CLI::App& command, EditArgs& args) {

@@ -46,7 +46,8 @@ std::string info_text(const MemoryFileInfo& info) {
   const auto line = [&](const char* name, const std::string& value) {
     text += fmt::format("{:<14}{}\n", name, value);
   };
-  line("format", fmt::format("version {}, {}", info.format_version, human_bytes(static_cast<double>(info.file_bytes))));
+  line("format",
+       fmt::format("version {}, {}", info.format_version, human_bytes(static_cast<double>(info.file_bytes))));
   line("title", info.title);
   line("base", info.base_fingerprint);
   line("adapter", info.adapter_fingerprint);
@@ -54,10 +55,12 @@ std::string info_text(const MemoryFileInfo& info) {
   line("source hash", info.source_hash);
   line("rope", info.rope);
   line("options", info.options_json);
-  line("numbers", fmt::format("{} layers x {} heads x {}, {}", info.layers, info.kv_heads, info.head_dim, info.memory_type));
+  line("numbers", fmt::format("{} layers x {} heads x {}, {}", info.layers, info.kv_heads, info.head_dim,
+                              info.memory_type));
   line("tokens read", fmt::format("{}", ledger.tokens_read));
   line("ratio", fmt::format("{}  ({} windows closed)", ratios_text(ledger.ratios), ledger.ratios.size()));
-  line("rows", fmt::format("{} sink, {} beacons, {} raw", ledger.sink_rows, ledger.beacon_rows, ledger.raw_rows));
+  line("rows",
+       fmt::format("{} sink, {} beacons, {} raw", ledger.sink_rows, ledger.beacon_rows, ledger.raw_rows));
   return text;
 }
 
@@ -72,7 +75,9 @@ int run_verify(const FileArgs& args) {
   const bool with_model = !args.model.model.empty();
   if (with_model) Memory::load(args.file, Model::load(args.model));
   if (args.output.json) {
-    print_json({{"file", args.file.string()}, {"intact", true}, {"fits_model", with_model ? nlohmann::ordered_json(true) : nlohmann::ordered_json()}});
+    print_json({{"file", args.file.string()},
+                {"intact", true},
+                {"fits_model", with_model ? nlohmann::ordered_json(true) : nlohmann::ordered_json()}});
   } else {
     print(fmt::format("{}: intact, {} tokens read{}\n", args.file.string(), info.ledger.tokens_read,
                       with_model ? ", fits the model" : ""));
@@ -90,7 +95,8 @@ void add_memory_files_commands(CLI::App& memory, Action& action) {
   info.callback([info_args, &action] { action = [info_args] { return run_info(*info_args); }; });
 
   auto verify_args = std::make_shared<FileArgs>();
-  CLI::App& verify = *memory.add_subcommand("verify", "Check a memory file, and that it fits a model if one is named");
+  CLI::App& verify =
+      *memory.add_subcommand("verify", "Check a memory file, and that it fits a model if one is named");
   add_path(verify, "file", verify_args->file, "Memory file")->required();
   add_model_options(verify, verify_args->model);
   verify.get_option("--model")->required(false);

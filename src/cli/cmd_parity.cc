@@ -20,22 +20,28 @@ struct ParityArgs {
 
 const char* to_string(decltype(ParityLine::status) status) {
   switch (status) {
-    case ParityLine::kPass: return "pass";
-    case ParityLine::kFail: return "FAIL";
-    case ParityLine::kQuirk: return "quirk";
-    case ParityLine::kSkipped: return "skipped";
+    case ParityLine::kPass:
+      return "pass";
+    case ParityLine::kFail:
+      return "FAIL";
+    case ParityLine::kQuirk:
+      return "quirk";
+    case ParityLine::kSkipped:
+      return "skipped";
   }
   return "?";
 }
 
 bool is_compared(const ParityLine& line) {
-  return line.status == ParityLine::kPass || line.status == ParityLine::kFail || line.status == ParityLine::kQuirk;
+  return line.status == ParityLine::kPass || line.status == ParityLine::kFail ||
+         line.status == ParityLine::kQuirk;
 }
 
 void print_line(const OutputOptions& output, const std::string& name, const ParityLine& line) {
   const bool compared = is_compared(line);
   if (output.json) {
-    nlohmann::ordered_json json = {{"case", name}, {"section", line.section}, {"status", to_string(line.status)}};
+    nlohmann::ordered_json json = {
+        {"case", name}, {"section", line.section}, {"status", to_string(line.status)}};
     if (compared) {
       json["max_abs_diff"] = line.max_abs_diff;
       json["tolerance"] = line.tolerance;
@@ -46,7 +52,8 @@ void print_line(const OutputOptions& output, const std::string& name, const Pari
   }
   const std::string numbers =
       compared ? fmt::format("{:9.2e} (<= {:.0e})", line.max_abs_diff, line.tolerance) : std::string(19, ' ');
-  print(fmt::format("{:<30} {:<16} {:<8}{}  {}\n", name, line.section, to_string(line.status), numbers, line.note));
+  print(fmt::format("{:<30} {:<16} {:<8}{}  {}\n", name, line.section, to_string(line.status), numbers,
+                    line.note));
 }
 
 int run_parity(const ParityArgs& args) {
@@ -71,7 +78,8 @@ int run_parity(const ParityArgs& args) {
 
 void add_parity_command(CLI::App& app, Action& action) {
   auto args = std::make_shared<ParityArgs>();
-  CLI::App& command = *app.add_subcommand("parity", "Run golden cases made with the original; exit 1 when one is off");
+  CLI::App& command =
+      *app.add_subcommand("parity", "Run golden cases made with the original; exit 1 when one is off");
   command.add_option("cases", args->cases, "Folders of cases")->type_name("CASE_DIR")->required();
   add_json_option(command, args->output);
   command.callback([args, &action] { action = [args] { return run_parity(*args); }; });

@@ -36,8 +36,8 @@ std::vector<int32_t> parse_ids(const std::string& text) {
   const auto& list = json.is_object() && json.contains("ids") ? json["ids"] : json;
   if (list.is_array()) {
     for (const auto& id : list) {
-      require(id.is_number_integer(), ErrorCode::kInvalidArgument, "expected whole numbers in \"ids\", found {}",
-              id.dump());
+      require(id.is_number_integer(), ErrorCode::kInvalidArgument,
+              "expected whole numbers in \"ids\", found {}", id.dump());
       ids.push_back(checked_id(id.get<int64_t>()));
     }
     return ids;
@@ -45,7 +45,8 @@ std::vector<int32_t> parse_ids(const std::string& text) {
   std::istringstream words(text);
   for (int64_t id = 0; words >> id;) ids.push_back(checked_id(id));
   require(words.eof(), ErrorCode::kInvalidArgument,
-          "expected token ids as JSON {{\"ids\": [..]}} or as numbers, found something else after {} ids", ids.size());
+          "expected token ids as JSON {{\"ids\": [..]}} or as numbers, found something else after {} ids",
+          ids.size());
   return ids;
 }
 
@@ -71,9 +72,12 @@ int run_tokenize(const TokenizeArgs& args) {
 void add_tokenize_command(CLI::App& app, Action& action) {
   auto args = std::make_shared<TokenizeArgs>();
   CLI::App& command = *app.add_subcommand("tokenize", "Text to token ids and back");
-  add_path(command, "-m,--model", args->model, "Hugging Face folder, GGUF file, tokenizer.json or SentencePiece model")
+  add_path(command, "-m,--model", args->model,
+           "Hugging Face folder, GGUF file, tokenizer.json or SentencePiece model")
       ->required();
-  command.add_option("file", args->file, "File to read; - = standard input")->type_name("FILE")->capture_default_str();
+  command.add_option("file", args->file, "File to read; - = standard input")
+      ->type_name("FILE")
+      ->capture_default_str();
   command.add_flag("--decode", args->decode, "Ids (JSON or numbers) back to text");
   command.add_flag("--skip-special", args->skip_special, "With --decode: leave special tokens out");
   command.add_flag("--no-special", args->no_special, "Do not add the tokenizer's own first token");

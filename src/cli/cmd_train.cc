@@ -41,8 +41,8 @@ TrainConfig resolve_config(const TrainArgs& args) {
 
 void print_result(const TrainArgs& args, const RunResult& result) {
   if (args.output.json) {
-    nlohmann::ordered_json line = {{"steps", result.steps}, {"interrupted", result.interrupted},
-                                   {"adapter", result.adapter.string()}};
+    nlohmann::ordered_json line = {
+        {"steps", result.steps}, {"interrupted", result.interrupted}, {"adapter", result.adapter.string()}};
     if (result.best) line["valid_nll"] = *result.best;
     return print_json(line);
   }
@@ -101,7 +101,8 @@ void add_train_command(CLI::App& app, Action& action) {
   for (const ConfigField& field : config_fields()) {
     train
         .add_option_function<std::string>(
-            option_name(field), [args, &field](const std::string& text) { args->overrides.emplace_back(&field, text); },
+            option_name(field),
+            [args, &field](const std::string& text) { args->overrides.emplace_back(&field, text); },
             field.description)
         ->type_name("VALUE")
         ->default_str(field_to_json(defaults, field))

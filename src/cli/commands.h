@@ -1,8 +1,7 @@
 #pragma once
-// The commands of the program. Each adds itself to the parser; parsing the command line chooses one action, which runs
-// afterwards and returns the exit code.
+// The commands of the program. Each adds itself to the parser; parsing the command line chooses one action,
+// which runs afterwards and returns the exit code.
 #include <CLI/CLI.hpp>
-
 #include <functional>
 
 namespace beacon::cli {

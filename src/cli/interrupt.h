@@ -4,6 +4,7 @@
 namespace beacon::cli {
 
 // While one lives, the first Ctrl-C only sets the flag and a second one ends the process. One at a time.
+// Throws Error(kIo) when the system has no pipe left.
 class InterruptGuard {
  public:
   InterruptGuard();
@@ -12,8 +13,13 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
   bool requested() const;
+  // A file descriptor that becomes readable when Ctrl-C is pressed, for poll() beside other input.
+  int wake_fd() const { return wake_[0]; }
   // Forgets a Ctrl-C that was dealt with, and catches the next one again.
   void rearm();
+
+ private:
+  int wake_[2] = {-1, -1};  // a pipe: reading end, writing end
 };
 
 }  // namespace beacon::cli

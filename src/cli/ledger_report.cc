@@ -51,12 +51,12 @@ std::string meter_line(const Ledger& ledger) {
 }
 
 nlohmann::ordered_json ledger_json(const Ledger& ledger) {
-  return {{"tokens_read", ledger.tokens_read},   {"sink_rows", ledger.sink_rows},
-          {"beacon_rows", ledger.beacon_rows},   {"raw_rows", ledger.raw_rows},
-          {"sink_bytes", ledger.sink_bytes},     {"beacon_bytes", ledger.beacon_bytes},
-          {"raw_bytes", ledger.raw_bytes},       {"weight_bytes", ledger.weight_bytes},
-          {"positions", ledger.positions},       {"max_positions", ledger.max_positions},
-          {"mean_ratio", ledger.mean_ratio()},   {"ratios", ledger.ratios}};
+  return {{"tokens_read", ledger.tokens_read}, {"sink_rows", ledger.sink_rows},
+          {"beacon_rows", ledger.beacon_rows}, {"raw_rows", ledger.raw_rows},
+          {"sink_bytes", ledger.sink_bytes},   {"beacon_bytes", ledger.beacon_bytes},
+          {"raw_bytes", ledger.raw_bytes},     {"weight_bytes", ledger.weight_bytes},
+          {"positions", ledger.positions},     {"max_positions", ledger.max_positions},
+          {"mean_ratio", ledger.mean_ratio()}, {"ratios", ledger.ratios}};
 }
 
 }  // namespace beacon::cli

@@ -7,7 +7,8 @@
 
 namespace beacon::cli {
 
-// "8" when every window had this ratio, "2 x3, 8 x1" (windows of each) otherwise, "none" without closed windows.
+// "8" when every window had this ratio, "2 x3, 8 x1" (windows of each) otherwise, "none" without closed
+// windows.
 std::string ratios_text(const std::vector<int64_t>& ratios);
 
 // A small table of several lines, without a last newline.

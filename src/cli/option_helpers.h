@@ -1,25 +1,43 @@
 #pragma once
 // Filling fields of the public option structs from the command line.
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <charconv>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
 
 namespace beacon::cli {
 
+// A check for options that take a whole number from `least` to `most`.
+template <typename Integer>
+auto whole_number(Integer least, Integer most = std::numeric_limits<Integer>::max()) {
+  return [least, most](const std::string& word) {
+    Integer value = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    const bool whole = error == std::errc() && end == word.data() + word.size();
+    return whole && value >= least && value <= most
+               ? std::string()
+               : fmt::format("expected a whole number from {} to {}, found '{}'", least, most, word);
+  };
+}
+
 // An option for a field that may stay unset; the description says what unset means.
 template <typename T>
 CLI::Option* add_optional(CLI::App& command, const std::string& name, std::optional<T>& field,
                           const std::string& description) {
-  return command.add_option_function<T>(name, [&field](const T& value) { field = value; }, description);
+  return command.add_option_function<T>(
+      name, [&field](const T& value) { field = value; }, description);
 }
 
 inline CLI::Option* add_path(CLI::App& command, const std::string& name, std::filesystem::path& field,
                              const std::string& description) {
   return command
-      .add_option_function<std::string>(name, [&field](const std::string& value) { field = value; }, description)
+      .add_option_function<std::string>(
+          name, [&field](const std::string& value) { field = value; }, description)
       ->type_name("PATH");
 }
 

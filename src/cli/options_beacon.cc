@@ -22,22 +22,29 @@ void add_shape_options(CLI::App& command, BeaconOptions& options) {
   const auto count = [&](const char* name, std::optional<int64_t>& field, const char* description) {
     add_optional(command, name, field, description)->type_name("N")->group(kGroup);
   };
-  count("--window", options.window, "Raw tokens condensed together (default: the adapter's, else 1024 or a quarter of the positions)");
-  count("--stride", options.stride, "Raw tokens let go when a window is full (default: the adapter's, else 512 or the window, the smaller)");
+  count("--window", options.window,
+        "Raw tokens condensed together (default: the adapter's, else 1024 or a quarter of the positions)");
+  count("--stride", options.stride,
+        "Raw tokens let go when a window is full (default: the adapter's, else 512 or the window, the "
+        "smaller)");
   command
       .add_option_function<std::string>(
           "--ratio", [&options](const std::string& text) { set_ratio(options, text); },
-          "Raw tokens per beacon: a number (0 keeps tokens raw), a list to choose from, or auto: the smallest of "
-          "2,4,..,128 that holds the text (default: the adapter's, else auto)")
+          "Raw tokens per beacon: a number (0 keeps tokens raw), a list to choose from, or auto: 0 "
+          "when the model itself holds the text, else the smallest of 2,4,..,128 that does (default: the "
+          "adapter's, else auto)")
       ->type_name("N|N,N..|auto")
       ->group(kGroup);
-  add_optional(command, "--ratio-mix", options.ratio_mix,
-               "How to choose from a list: step-random, instance-random, sequence or adapt-N (default: the adapter's)")
+  add_optional(
+      command, "--ratio-mix", options.ratio_mix,
+      "How to choose from a list: step-random, instance-random, sequence or adapt-N (default: the adapter's)")
       ->type_name("RULE")
       ->check(check_ratio_mix)
       ->group(kGroup);
-  count("--sink", options.sink, "First tokens kept for ever (default: the adapter's, else 1 when stride < window, 0 otherwise)");
-  count("--parallel", options.parallel_windows, "Full windows read in one forward (default: the adapter's, else 1)");
+  count("--sink", options.sink,
+        "First tokens kept for ever (default: the adapter's, else 1 when stride < window, 0 otherwise)");
+  count("--parallel", options.parallel_windows,
+        "Full windows read in one forward (default: the adapter's, else 1)");
   count("--skip-first", options.skip_first, "First tokens that are never condensed (default: 0)");
   count("--skip-last", options.skip_last, "Tokens from this index on stay raw (default: none)");
 }
@@ -47,9 +54,10 @@ void add_rule_options(CLI::App& command, BeaconOptions& options) {
                "Where beacons stand: interleave or append (default: the adapter's, else interleave)")
       ->type_name("WHERE")
       ->group(kGroup);
-  add_optional(command, "--attention", options.attention,
-               "What beacons see: full-coverage, step-expansion or segmentation (default: the adapter's, else "
-               "full-coverage)")
+  add_optional(
+      command, "--attention", options.attention,
+      "What beacons see: full-coverage, step-expansion or segmentation (default: the adapter's, else "
+      "full-coverage)")
       ->type_name("RULE")
       ->group(kGroup);
   command
@@ -59,7 +67,8 @@ void add_rule_options(CLI::App& command, BeaconOptions& options) {
       ->group(kGroup);
   command
       .add_flag_function(
-          "--no-beacons", [&options](int64_t) { options.enabled = false; }, "A plain model: every token stays raw")
+          "--no-beacons", [&options](int64_t) { options.enabled = false; },
+          "A plain model: every token stays raw")
       ->group(kGroup);
   command
       .add_flag("--beyond-positions", options.beyond_positions,
@@ -84,7 +93,7 @@ void refuse_beacon_options(const CLI::App& command) {
 
 void set_ratio(BeaconOptions& options, const std::string& text) {
   if (text == "auto") {
-    options.ratios = {2, 4, 8, 16, 32, 64, 128};
+    options.ratios = {0, 2, 4, 8, 16, 32, 64, 128};
     options.ratio_mix = "adapt-1024";
     return;
   }
@@ -95,7 +104,8 @@ void set_ratio(BeaconOptions& options, const std::string& text) {
     int64_t ratio = -1;
     const auto [after, error] = std::from_chars(next, end, ratio);
     if (error != std::errc() || ratio < 0 || (after != end && *after != ','))
-      throw CLI::ValidationError("--ratio", "expected a number, a list like 2,4,8 or auto, found '" + text + "'");
+      throw CLI::ValidationError("--ratio",
+                                 "expected a number, a list like 2,4,8 or auto, found '" + text + "'");
     ratios.push_back(ratio);
     if (after == end) break;
     next = after + 1;
@@ -110,12 +120,13 @@ void add_beacon_options(CLI::App& command, SessionOptions& options) {
       .add_option("--expected-tokens", options.beacons.expected_tokens,
                   "Length of the text to come, for --ratio auto; 0 = that of this call")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number<int64_t>(0))
       ->capture_default_str()
       ->group(kGroup);
-  add_choice<MemoryType>(command, "--memory-type", options.memory_type,
-                         {{"auto", MemoryType::kAuto}, {"f32", MemoryType::kF32}, {"bf16", MemoryType::kBF16}},
-                         "Numbers in memory; auto = as computed")
+  add_choice<MemoryType>(
+      command, "--memory-type", options.memory_type,
+      {{"auto", MemoryType::kAuto}, {"f32", MemoryType::kF32}, {"bf16", MemoryType::kBF16}},
+      "Numbers in memory; auto = as computed")
       ->group(kGroup);
 }
 

@@ -8,19 +8,22 @@ namespace beacon::cli {
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   constexpr const char* kGroup = "Model";
-  add_path(command, "-m,--model", options.model, "Hugging Face folder or GGUF file")->required()->group(kGroup);
+  add_path(command, "-m,--model", options.model, "Hugging Face folder or GGUF file")
+      ->required()
+      ->group(kGroup);
   command
       .add_option_function<std::string>(
           "-a,--adapter", [&options](const std::string& path) { options.adapter = path; },
           "Folder with the beacon tensors (default: those in the model, else copies of the base's)")
       ->type_name("PATH")
       ->group(kGroup);
-  add_choice<ComputeType>(command, "--compute", options.compute,
-                          {{"auto", ComputeType::kAuto}, {"f32", ComputeType::kF32}, {"bf16", ComputeType::kBF16}},
-                          "Arithmetic of the dense layers")
+  add_choice<ComputeType>(
+      command, "--compute", options.compute,
+      {{"auto", ComputeType::kAuto}, {"f32", ComputeType::kF32}, {"bf16", ComputeType::kBF16}},
+      "Arithmetic of the dense layers")
       ->group(kGroup);
   command.add_option("--threads", options.threads, "Threads; 0 = all cores")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number<int>(0))
       ->type_name("INT")
       ->capture_default_str()
       ->group(kGroup);
@@ -35,9 +38,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_optional(command, "--rope-theta", options.rope.theta, "Base of the rotation (default: the model's)")
       ->type_name("T")
       ->group(kGroup);
-  add_optional(command, "--beacon-gate", options.beacon_gate,
-               "Bias on the scores of beacon keys where the adapter has no gate; -4 nearly silences untrained "
-               "beacons (default: none; -4 where nothing configures beacons)")
+  add_optional(
+      command, "--beacon-gate", options.beacon_gate,
+      "Bias on the scores of beacon keys where the adapter has no gate; -4 nearly silences untrained "
+      "beacons (default: none; -4 where nothing configures beacons)")
       ->type_name("X")
       ->group(kGroup);
 }

@@ -9,9 +9,10 @@ void add_json_option(CLI::App& command, OutputOptions& options) {
 }
 
 void add_progress_option(CLI::App& command, OutputOptions& options) {
-  add_choice<ProgressMode>(command, "--progress", options.progress,
-                           {{"auto", ProgressMode::kAuto}, {"always", ProgressMode::kAlways}, {"never", ProgressMode::kNever}},
-                           "Show progress on standard error; auto = on a terminal");
+  add_choice<ProgressMode>(
+      command, "--progress", options.progress,
+      {{"auto", ProgressMode::kAuto}, {"always", ProgressMode::kAlways}, {"never", ProgressMode::kNever}},
+      "Show progress on standard error; auto = on a terminal");
 }
 
 }  // namespace beacon::cli

@@ -6,7 +6,8 @@
 
 namespace beacon::cli {
 
-// --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --repetition-window --seed --stop
+// --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --repetition-window --seed
+// --stop
 // --ignore-eos
 void add_sampling_options(CLI::App& command, GenerateOptions& options);
 

@@ -23,9 +23,12 @@ void report(std::string message) {
 
 int exit_code(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalidArgument: return kExitUsage;
-    case ErrorCode::kCancelled: return kExitInterrupted;
-    default: return kExitFailure;
+    case ErrorCode::kInvalidArgument:
+      return kExitUsage;
+    case ErrorCode::kCancelled:
+      return kExitInterrupted;
+    default:
+      return kExitFailure;
   }
 }
 
@@ -45,6 +48,26 @@ int run_guarded(const Action& action) {
   return kExitFailure;
 }
 
+// What the parser has to say. That a command is missing it also says where one was given that it does not
+// know.
+std::string complaint(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* at = &app;
+  std::string command = "beacon";
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    command += " " + at->get_name();
+  }
+  std::string what = error.what();
+  const auto unknown = at->remaining();
+  if (at->get_require_subcommand_min() > 0 && !unknown.empty()) {
+    std::string names;
+    for (const CLI::App* sub : at->get_subcommands([](const CLI::App*) { return true; }))
+      names += (names.empty() ? "" : ", ") + sub->get_name();
+    what = fmt::format("expected one of {}, found '{}'", names, unknown.front());
+  }
+  return fmt::format("{} (see '{} --help')", what, command);
+}
+
 // Help is a result; anything else the parser has to say is a mistake in the command line.
 int parse(CLI::App& app, int argc, char** argv) {
   try {
@@ -56,12 +79,7 @@ int parse(CLI::App& app, int argc, char** argv) {
     print(fmt::format("{}\n", version.what()));
     return kExitOk;
   } catch (const CLI::ParseError& error) {
-    std::string command = "beacon";
-    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
-      at = at->get_subcommands().front();
-      command += " " + at->get_name();
-    }
-    report(fmt::format("{} (see '{} --help')", error.what(), command));
+    report(complaint(app, error));
     return kExitUsage;
   }
   return -1;

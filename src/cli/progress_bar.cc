@@ -41,8 +41,8 @@ std::string ProgressBar::line(const Progress& progress) const {
   const auto filled = static_cast<size_t>(kBarWidth * progress.tokens_done / total);
   const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
   return fmt::format("{} [{}] {:3}%  {}/{} {}  {:.{}f} {}/s  {} left", label_, bar,
-                     100 * progress.tokens_done / total, progress.tokens_done, progress.tokens_total, unit_, rate,
-                     rate < 10 ? 2 : 0, unit_, time_left);
+                     100 * progress.tokens_done / total, progress.tokens_done, progress.tokens_total, unit_,
+                     rate, rate < 10 ? 2 : 0, unit_, time_left);
 }
 
 void ProgressBar::draw(const Progress& progress) {

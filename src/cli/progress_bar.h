@@ -11,8 +11,8 @@ namespace beacon::cli {
 
 enum class ProgressMode { kAuto, kAlways, kNever };
 
-// On a terminal one line that is drawn over and over; with kAlways elsewhere a plain line for every tenth of the way. No
-// escape codes.
+// On a terminal one line that is drawn over and over; with kAlways elsewhere a plain line for every tenth of
+// the way. No escape codes.
 class ProgressBar {
  public:
   // `unit` is what is counted.

@@ -14,8 +14,8 @@ std::string joined(const std::string& first, const std::string& second) {
 }
 
 // Without a template: the texts as they are, an empty line between two.
-std::vector<int32_t> encode_unformatted(const Model& model, const RequestOptions& options, const RequestText& text,
-                                        bool after_memory) {
+std::vector<int32_t> encode_unformatted(const Model& model, const RequestOptions& options,
+                                        const RequestText& text, bool after_memory) {
   const std::string whole = joined(joined(options.system, text.context), text.prompt);
   return model.tokenizer().encode(after_memory ? "\n\n" + whole : whole,
                                   {.add_special = !after_memory, .parse_special = options.parse_special});
@@ -25,14 +25,17 @@ void require_text(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
   const bool only_special =
       std::all_of(ids.begin(), ids.end(), [&](int32_t id) { return tokenizer.is_special(id); });
   require(!only_special, ErrorCode::kInvalidArgument,
-          "expected text in the prompt, found {} special tokens and nothing else; write a question", ids.size());
+          "expected text in the prompt, found {} special tokens and nothing else; write a question",
+          ids.size());
 }
 
 }  // namespace
 
 void add_request_options(CLI::App& command, RequestOptions& options) {
   constexpr const char* kGroup = "Text";
-  command.add_option("--context", options.contexts, "File to read before the prompt; - = standard input; repeatable")
+  command
+      .add_option("--context", options.contexts,
+                  "File to read before the prompt; - = standard input; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false)
       ->group(kGroup);
@@ -52,16 +55,19 @@ void add_request_options(CLI::App& command, RequestOptions& options) {
       ->type_name("NAME")
       ->capture_default_str()
       ->group(kGroup);
-  command.add_flag("--parse-special", options.parse_special,
-                   "Read special tokens written in the text; only without a template, for trusted text")
+  command
+      .add_flag("--parse-special", options.parse_special,
+                "Read special tokens written in the text; only without a template, for trusted text")
       ->group(kGroup);
 }
 
 RequestText read_request(const RequestOptions& options) {
   const bool has_prompt_option = !options.prompt.empty() || !options.prompt_file.empty();
   const bool context_is_stdin = std::count(options.contexts.begin(), options.contexts.end(), "-") > 0;
-  require(!(context_is_stdin && (options.prompt == "-" || options.prompt_file == "-")), ErrorCode::kInvalidArgument,
-          "expected standard input ('-') once, found it as context and as prompt; give one of them as a file");
+  require(
+      !(context_is_stdin && (options.prompt == "-" || options.prompt_file == "-")),
+      ErrorCode::kInvalidArgument,
+      "expected standard input ('-') once, found it as context and as prompt; give one of them as a file");
   RequestText text{read_contexts(options.contexts), read_prompt(options.prompt, options.prompt_file)};
   require(!has_prompt_option || !text.prompt.empty(), ErrorCode::kInvalidArgument,
           "expected a prompt, found no text in it; write a question");

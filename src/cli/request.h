@@ -3,7 +3,6 @@
 #include <beacon/model.h>
 
 #include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,7 +27,8 @@ struct RequestText {
   std::string prompt;
 };
 
-// Reads the files. Throws kInvalidArgument when neither a context nor a prompt is given or a given one is empty.
+// Reads the files. Throws kInvalidArgument when neither a context nor a prompt is given or a given one is
+// empty.
 RequestText read_request(const RequestOptions& options);
 
 struct Request {
@@ -36,8 +36,8 @@ struct Request {
   std::vector<int32_t> ids;
 };
 
-// Ids of one call. `auto` takes the model's template when there is a prompt, and plain text, to be continued, when there
-// is none. Throws kInvalidArgument when nothing but special tokens is left.
+// Ids of one call. `auto` takes the model's template when there is a prompt, and plain text, to be continued,
+// when there is none. Throws kInvalidArgument when nothing but special tokens is left.
 Request encode_request(const std::shared_ptr<const Model>& model, const RequestOptions& options,
                        const RequestText& text, bool after_memory);
 

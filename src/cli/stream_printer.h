@@ -8,15 +8,16 @@
 
 namespace beacon::cli {
 
-// Prints tokens to standard output as they come, if wanted, and asks to stop at Ctrl-C or when nobody reads any more. The
-// error of a failed write is kept for rethrow(), so that what is in memory can be saved first.
+// Prints tokens to standard output as they come, if wanted, and asks to stop at Ctrl-C or when nobody reads
+// any more. The error of a failed write is kept for rethrow(), so that what is in memory can be saved first.
 class StreamPrinter {
  public:
-  StreamPrinter(const InterruptGuard& interrupt, bool print_text) : interrupt_(interrupt), print_text_(print_text) {}
+  StreamPrinter(const InterruptGuard& interrupt, bool print_text)
+      : interrupt_(interrupt), print_text_(print_text) {}
 
   TokenCallback callback();
-  // Prints what the tokens held back of the whole answer (the beginning of a stop string that never came), and ends the
-  // line.
+  // Prints what the tokens held back of the whole answer (the beginning of a stop string that never came),
+  // and ends the line.
   void finish(std::string_view answer);
   void rethrow() const;
 

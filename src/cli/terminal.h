@@ -1,13 +1,13 @@
 #pragma once
 // Standard output and standard error: results go to the first, everything else to the second.
 #include <nlohmann/json_fwd.hpp>
-
 #include <string>
 #include <string_view>
 
 namespace beacon::cli {
 
-// Standard output was closed by its reader (`beacon ... | head -1`): nothing is wrong and nothing is to be said.
+// Standard output was closed by its reader (`beacon ... | head -1`): nothing is wrong and nothing is to be
+// said.
 struct ClosedPipe {};
 
 // Writes to standard output and flushes. Throws ClosedPipe, or Error(kIo) when the system refuses.

@@ -35,11 +35,13 @@ void TrainProgress::step(const StepRecord& r) {
   if (first_step_ < 0) first_step_ = r.step - 1;
   if (!enabled_) return;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
-  const double left = elapsed / static_cast<double>(r.step - first_step_) * static_cast<double>(r.steps - r.step);
-  const std::string text =
-      fmt::format("step {}/{}  loss {:.4f}  next token {:.4f}  norm {:.3g}  lr {:.2e}  {:.0f} tokens/s  mfu {:.0f}%  {} left",
-                  r.step, r.steps, r.loss, r.next_token, r.grad_norm, r.learning_rate, r.tokens_per_s, 100 * r.mfu,
-                  duration(left));
+  const double left =
+      elapsed / static_cast<double>(r.step - first_step_) * static_cast<double>(r.steps - r.step);
+  const std::string text = fmt::format(
+      "step {}/{}  loss {:.4f}  next token {:.4f}  norm {:.3g}  lr {:.2e}  {:.0f} tokens/s  mfu {:.0f}%  {} "
+      "left",
+      r.step, r.steps, r.loss, r.next_token, r.grad_norm, r.learning_rate, r.tokens_per_s, 100 * r.mfu,
+      duration(left));
   if (!terminal_) return note(text);
   erase();
   std::fprintf(stderr, "\r%s", text.c_str());

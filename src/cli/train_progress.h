@@ -8,8 +8,8 @@
 
 namespace beacon::cli {
 
-// On a terminal one line that is drawn over and over; with kAlways elsewhere a line for every update. Validations and
-// remarks are lines of their own and are always shown. No escape codes.
+// On a terminal one line that is drawn over and over; with kAlways elsewhere a line for every update.
+// Validations and remarks are lines of their own and are always shown. No escape codes.
 class TrainProgress {
  public:
   explicit TrainProgress(ProgressMode mode);

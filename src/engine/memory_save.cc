@@ -99,7 +99,7 @@ std::vector<int32_t> open_tokens(const Memory::Impl& memory) {
 template <typename T>
 std::vector<T> values_of(const TensorView& block) {
   std::vector<T> values(block.bytes.size() / sizeof(T));
-  std::memcpy(values.data(), block.bytes.data(), values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), block.bytes.data(), values.size() * sizeof(T));
   return values;
 }
 

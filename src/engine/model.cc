@@ -46,8 +46,8 @@ RopeConfig resolve_rope(const ModelConfig& config, const RopeConfig& base, const
                         bool beacon_rules, int64_t& max_positions) {
   RopeConfig rope = base;
   if (wanted.theta) {
-    require(*wanted.theta > 0.0, ErrorCode::kInvalidArgument,
-            "rope theta {} is out of range; a positive number was expected", *wanted.theta);
+    require(*wanted.theta > 1.0 && *wanted.theta <= 1e15, ErrorCode::kInvalidArgument,
+            "rope theta {} is out of range; a number above 1 and at most 1e15 was expected", *wanted.theta);
     rope.theta = *wanted.theta;
   }
   if (!wanted.scaling) {

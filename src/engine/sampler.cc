@@ -99,16 +99,15 @@ void Sampler::load_scores(std::span<const float> logits, std::span<const int32_t
   for (size_t i = 0; i < logits.size(); ++i) {
     const auto id = static_cast<int32_t>(i);
     double score = logits[i];
-    require(!(std::isnan(score) || score == std::numeric_limits<double>::infinity()),
-            ErrorCode::kInvalidArgument, "the logit of token {} is {}: the model or its arithmetic is broken",
-            id, score);
+    require(!(std::isnan(score) || score == std::numeric_limits<double>::infinity()), ErrorCode::kBadFile,
+            "the logit of token {} is {}: the model or its arithmetic is broken", id, score);
     if (seen != seen_.end() && *seen == id) {
       score = score > 0.0 ? score / penalty : score * penalty;
       ++seen;
     }
     if (score != -std::numeric_limits<double>::infinity()) candidates_.push_back({id, score, 0.0});
   }
-  require(!candidates_.empty(), ErrorCode::kInvalidArgument, "all {} logits are -inf: no token can be chosen",
+  require(!candidates_.empty(), ErrorCode::kBadFile, "all {} logits are -inf: no token can be chosen",
           logits.size());
 }
 

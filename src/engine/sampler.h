@@ -35,10 +35,10 @@ class Sampler {
   explicit Sampler(const SamplingOptions& options);
 
   // logits [V] of one row; recent: the ids fed and sampled so far in order, of which the last
-  // repetition_window count. -inf logits are never chosen. Throws kInvalidArgument, leaving the generator as
-  // it was, when logits is empty, holds NaN or +inf, holds nothing but -inf, or a counted recent id is
-  // outside [0, V). At temperature 0 the generator is not used; otherwise each call draws from it exactly
-  // once.
+  // repetition_window count. -inf logits are never chosen. Throws and leaves the generator as it was:
+  // kBadFile when logits hold NaN, +inf or nothing but -inf (a broken model), kInvalidArgument when logits is
+  // empty or a counted recent id outside [0, V). At temperature 0 the generator is not used; otherwise each
+  // call draws from it exactly once.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> recent);
 
   // The generator's state, 16 bytes, for memory files; restore() throws kBadFile when the bytes are something

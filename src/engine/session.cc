@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/generator.h"
@@ -50,11 +51,12 @@ namespace {
 
 // A ratio that would hold the text, in words.
 std::string capacity_advice(const Memory::Impl& memory, int64_t more_tokens) {
-  const WindowOptions& options = memory.options();
+  WindowOptions options = memory.options();
+  const bool enabled = std::exchange(options.enabled, true);
   const int64_t tokens = memory.state.planner.tokens_planned() + more_tokens;
   if (const auto ratio = smallest_ratio_that_holds(options, tokens)) {
     return fmt::format("read it {}at ratio {} or more, or extend the positions with a rope scaling",
-                       options.enabled ? "" : "with beacons ", *ratio);
+                       enabled ? "" : "with beacons ", *ratio);
   }
   return "no ratio of this window holds it: extend the positions with a rope scaling, or cut the text";
 }
@@ -67,6 +69,9 @@ void check_capacity(const Memory::Impl& memory, int64_t more_tokens) {
 }
 
 using HiddenSink = std::function<void(int64_t first, const at::Tensor& hidden)>;
+
+// From this many tokens on a feed gets exactly the memory it will need; shorter ones grow it by a share.
+constexpr int64_t kLongText = 512;
 
 // Feeds ids (the pending token first) and keeps the last hidden state. In a plain session long texts go in
 // pieces, or one step would hold all of them.
@@ -81,6 +86,7 @@ void read(Session::Impl& session, std::span<const int32_t> given, HiddenRows hid
   if (ids.empty()) return;
   const auto total = static_cast<int64_t>(ids.size());
   check_capacity(memory, total);
+  if (total >= kLongText) memory.state.kv.expect(memory.state.planner.forecast(total).peak_rows);
 
   const int64_t before = memory.state.planner.tokens_planned();
   const auto remember_read = [&] {

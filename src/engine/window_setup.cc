@@ -83,7 +83,7 @@ WindowOptions configured(const BeaconConfig& config, bool from_file, int64_t max
   if (from_file) {
     options.ratio = {config.ratios, mix_of(config.ratio_mix), config.adapt_tokens};
   } else {
-    options.ratio = {{2, 4, 8, 16, 32, 64, 128}, RatioPolicy::Mix::kAdapt, 1024};
+    options.ratio = {{0, 2, 4, 8, 16, 32, 64, 128}, RatioPolicy::Mix::kAdapt, 1024};
   }
   return options;
 }

@@ -18,8 +18,8 @@ enum class RatioMix { kStepRandom, kInstanceRandom, kSequence, kAdapt };
 enum class BeaconEmbedInit { kEos, kBos };
 
 std::string_view to_string(BeaconAttentionRule attention);  // "full-coverage", ...
-std::string_view to_string(BeaconPlacement placement);  // "interleave", "append"
-std::string_view to_string(BeaconEmbedInit init);       // "eos", "bos"
+std::string_view to_string(BeaconPlacement placement);      // "interleave", "append"
+std::string_view to_string(BeaconEmbedInit init);           // "eos", "bos"
 // "step-random", ..., "adapt-1024".
 std::string ratio_mix_to_string(RatioMix mix, int64_t adapt_tokens);
 // The inverse; throws kUnsupported with the list of what is supported. adapt_tokens is set for adapt-N only.

@@ -73,6 +73,10 @@ void KvMemory::grow(int64_t capacity, int64_t open_capacity) {
   open_capacity_ = std::max(open_capacity_, open_capacity);
 }
 
+void KvMemory::expect(int64_t rows) {
+  if (rows > capacity_) grow(ceil_div(rows, kBlockRows) * kBlockRows, open_capacity_);
+}
+
 void KvMemory::reserve(int64_t rows) {
   const int64_t needed = counts_.total() + rows;
   const bool keep_pre = geometry_.keys_rotated && geometry_.windows_close;

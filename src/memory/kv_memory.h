@@ -69,6 +69,10 @@ class KvMemory {
   int64_t longest() const { return longest_; }
   void set_longest(int64_t positions) { longest_ = std::max(longest_, positions); }
 
+  // Makes room for `rows` rows in all, memory and new ones, and no more: for a text whose length is known,
+  // which otherwise grows the memory by and by, copying it each time and leaving room unused.
+  void expect(int64_t rows);
+
   // A step of `rows` new rows: reserve(), then write() and attend in each layer in any order, then finish()
   // or, when the step fills a window, finish() and close().
   void reserve(int64_t rows);

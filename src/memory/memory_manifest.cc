@@ -134,9 +134,12 @@ std::string read_options(const Json& value) {
 
 const char* keys_name(MemoryKeys keys) {
   switch (keys) {
-    case MemoryKeys::kRotated: return "rotated";
-    case MemoryKeys::kUnrotated: return "unrotated";
-    case MemoryKeys::kSettled: return "settled";
+    case MemoryKeys::kRotated:
+      return "rotated";
+    case MemoryKeys::kUnrotated:
+      return "unrotated";
+    case MemoryKeys::kSettled:
+      return "settled";
   }
   return "?";
 }
@@ -146,7 +149,8 @@ MemoryKeys read_keys(const Fields& f) {
   for (const MemoryKeys keys : {MemoryKeys::kRotated, MemoryKeys::kUnrotated, MemoryKeys::kSettled}) {
     if (text == keys_name(keys)) return keys;
   }
-  fail(ErrorCode::kUnsupported, "manifest: 'keys' is '{}', expected rotated, unrotated or settled", printable(text));
+  fail(ErrorCode::kUnsupported, "manifest: 'keys' is '{}', expected rotated, unrotated or settled",
+       printable(text));
 }
 
 MemoryManifest read_manifest(const Json& json) {

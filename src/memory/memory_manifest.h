@@ -30,7 +30,8 @@ struct MemoryLimits {
 enum class MemoryKeys {
   kRotated,    // after RoPE, at position = row index; layer.N.k_pre holds the open window's before RoPE
   kUnrotated,  // before RoPE (dynamic NTK), no layer.N.k_pre
-  kSettled,    // after RoPE, never rotated again (a plain session, whose windows do not close), no layer.N.k_pre
+  kSettled,    // after RoPE, never rotated again (a plain session, whose windows do not close), no
+               // layer.N.k_pre
 };
 
 // The typed fields of the manifest. Strings are UTF-8; numbers are checked against MemoryLimits.

@@ -15,7 +15,7 @@ class SingleProcess : public Communicator {
   void sum(std::span<float>) override {}
   void sum(std::span<double>) override {}
   void barrier() override {}
-  void abort() override {}
+  void end_job() override {}
 };
 
 }  // namespace

@@ -19,7 +19,7 @@ class Communicator {
   virtual void barrier() = 0;
   // Ends the other ranks, which would wait for ever for one that failed; may not return. Nothing for one
   // process.
-  virtual void abort() = 0;
+  virtual void end_job() = 0;
 };
 
 // One process: sums are what they were.

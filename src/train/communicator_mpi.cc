@@ -26,7 +26,7 @@ class MpiProcesses : public Communicator {
   void sum(std::span<float> values) override { sum(values.data(), values.size(), MPI_FLOAT); }
   void sum(std::span<double> values) override { sum(values.data(), values.size(), MPI_DOUBLE); }
   void barrier() override { MPI_Barrier(MPI_COMM_WORLD); }
-  void abort() override { MPI_Abort(MPI_COMM_WORLD, 1); }
+  void end_job() override { MPI_Abort(MPI_COMM_WORLD, 1); }
 
  private:
   // One rank adds and hands out: an all-reduce may round differently from rank to rank.

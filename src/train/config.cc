@@ -155,7 +155,9 @@ std::string field_to_json(const TrainConfig& config, const ConfigField& field) {
 }
 
 void validate(const TrainConfig& c) {
-  require(!c.model.empty(), kBad, "model: expected a Hugging Face folder or GGUF file, found none");
+  require(!c.model.empty(), kBad,
+          "model: expected a Hugging Face folder or GGUF file, found none; name it with --model "
+          "or in the file of --config (see beacon train --help)");
   require(!c.run.empty(), kBad, "run: expected a folder for log, checkpoints and adapter, found none");
   require(!c.data.empty(), kBad, "data: expected files or folders to learn from, found none");
   require(c.max_length >= c.min_length, kBad, "max_length: expected at least min_length ({}), found {}",

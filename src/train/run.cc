@@ -331,7 +331,7 @@ RunResult run_training(const TrainConfig& config, bool resume, const RunCallback
     if (communicator->size() > 1) {
       if (callbacks.on_note)
         callbacks.on_note(fmt::format("rank {}: {}", communicator->rank(), error.what()));
-      communicator->abort();
+      communicator->end_job();
     }
     throw;
   }

@@ -1,4 +1,5 @@
 """What people get wrong: each gets one line, the right exit code, and nothing is half done."""
+import os
 import struct
 import unittest
 
@@ -27,7 +28,9 @@ class BadInputTest(BeaconTestCase):
                           ["--temperature", -1], ["--top-p", 2], ["--top-k", -1], ["--min-p", -0.5],
                           ["--repetition-penalty", 0], ["--max-new-tokens", 0], ["--threads", -1],
                           ["--rope-scaling", "sideways"], ["--rope-factor", -2], ["--rope-theta", 0],
-                          ["--chat-template", "unknown"], ["--compute", "f8"], ["--memory-type", "f8"]):
+                          ["--rope-theta", "1e-300"], ["--rope-theta", "inf"], ["--seed", -1], ["--seed", 2**64],
+                          ["--temperature", "nan"], ["--top-p", "nan"], ["--chat-template", "unknown"],
+                          ["--compute", "f8"], ["--memory-type", "f8"]):
             with self.subTest(arguments=arguments):
                 self.refused("-p", "a few words to read", *arguments, code=2)
 
@@ -44,7 +47,8 @@ class BadInputTest(BeaconTestCase):
         # About 10,030 tokens: ratio a holds (4096 - 64) a + 64 of them, and 4 divides the stride.
         line = self.refused("-p", "word " * 2000, "--window", 64, "--ratio", 2, code=1, words=["4096"])
         self.assertRegex(line, r"ratio 4 or more")
-        self.refused("-p", "word " * 2000, "--no-beacons", code=1, words=["4096", "ratio"])
+        self.refused("-p", "word " * 2000, "--no-beacons", code=1,
+                     words=["4096", "with beacons at ratio 4 or more"])
 
     def test_files_that_are_not_there(self):
         self.refused("-p", "x", "--context", self.folder / "nowhere.txt", code=1, words=["nowhere.txt"])
@@ -75,6 +79,29 @@ class BadInputTest(BeaconTestCase):
         empty = self.folder / "empty_folder"
         empty.mkdir()
         self.assert_error(["generate", "-m", empty, "-p", "x"], 1, "model.safetensors")
+
+    def test_a_model_of_nan(self):
+        broken = tiny_model.write(self.folder / "nan.gguf", scale=float("nan"))
+        self.assert_error(["generate", "-m", broken, "-p", "x"], 1, "nan", "broken")
+
+    def test_files_that_cannot_be_written_are_refused_before_reading(self):
+        device = self.folder / "pipe"
+        os.mkfifo(device)
+        for target, word in ((self.folder, "folder"), (device, "device"), (self.folder / "nowhere" / "m", "nowhere")):
+            with self.subTest(target=target):
+                # The context is not there either: that the target is named shows that it was looked at first.
+                self.assert_error(["memory", "build", "-m", self.model, "--context", "nowhere.txt", "-o", target], 1, word)
+                self.assert_error(["generate", "-m", self.model, "--context", "nowhere.txt", "-p", "x",
+                                   "--save-memory", target], 1, word)
+        self.assertTrue(device.is_fifo())
+
+    def test_unknown_commands_are_named(self):
+        self.assert_error(["nonsense"], 2, "'nonsense'", "generate")
+        self.assert_error(["memory", "nonsense"], 2, "'nonsense'", "build")
+
+    def test_whole_numbers_are_asked_for_in_words(self):
+        self.assert_error(["bench", "prefill", "-m", self.model, "--length", "1,x"], 2, "whole number", "'x'")
+        self.refused("-p", "x", "--max-new-tokens", "2.5", code=2, words=["whole number", "'2.5'"])
 
     def test_token_ids(self):
         for ids in ("1 2 x", '{"ids": [1.5]}', '{"ids": ["a"]}', "-4", '{"ids": [-1]}', "99999999", "1e99"):

@@ -1,6 +1,7 @@
 """beacon chat with a script on standard input."""
 import re
 import signal
+import time
 import unittest
 
 from beacon_test_case import BeaconTestCase
@@ -95,11 +96,23 @@ class ChatTest(BeaconTestCase):
         self.assertIn(b"tokens read", err.split(b"answer stopped")[1])
 
     def test_interrupt_at_the_prompt_leaves(self):
-        process = self.start("chat", "-m", self.model, "-n", 2, *SHAPE)
-        process.stdin.write(b"Hello\n")
+        # Several times: at once after the meter the program may not have begun to wait for a line.
+        for _ in range(5):
+            process = self.start("chat", "-m", self.model, "-n", 2, *SHAPE)
+            process.stdin.write(b"Hello\n")
+            process.stdin.flush()
+            while b"tokens read" not in (line := process.stderr.readline()):
+                self.assertNotEqual(line, b"")
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+            self.assertEqual(process.returncode, 130)
+            process.communicate()
+
+    def test_interrupt_while_a_line_is_awaited_leaves(self):
+        process = self.start("chat", "-m", self.model, *SHAPE)
+        process.stdin.write(b"half a line")
         process.stdin.flush()
-        while b"tokens read" not in (line := process.stderr.readline()):
-            self.assertNotEqual(line, b"")
+        time.sleep(1)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
         self.assertEqual(process.returncode, 130)

@@ -68,6 +68,13 @@ class GenerateTest(BeaconTestCase):
         self.assertEqual(answer["ledger"]["beacon_rows"], 0)
         self.assertEqual(answer["ledger"]["raw_rows"], answer["ledger"]["tokens_read"])
 
+    def test_a_text_that_the_model_holds_stays_raw(self):
+        text = "word " * 100
+        answer = self.run_json("generate", "-m", self.model, "-n", 4, "-p", text)
+        plain = self.run_json("generate", "-m", self.model, "-n", 4, "--no-beacons", "-p", text)
+        self.assertEqual(answer["ids"], plain["ids"])
+        self.assertEqual(answer["ledger"]["positions"], answer["ledger"]["tokens_read"])
+
     def test_auto_ratio_is_the_smallest_that_holds_the_text(self):
         # Ratio a holds (512 - 64) a + 64 tokens: 960 at 2, 1856 at 4. The text has some 280, and 1024 more are wanted.
         small = tiny_model.write(self.folder / "small.gguf", positions=512)

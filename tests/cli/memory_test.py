@@ -1,4 +1,5 @@
 """beacon memory build, info, verify, join, cut, and asking a file."""
+import json
 import os
 import subprocess
 import unittest
@@ -104,6 +105,14 @@ class MemoryTest(BeaconTestCase):
         self.assertRegex(done.stderr.decode().splitlines()[-1], r"^beacon: .*kept\.beacon")
         self.assertEqual(target.read_bytes(), old)
         self.assertEqual([name for name in os.listdir(self.folder) if "kept.beacon" in name], ["kept.beacon"])
+
+    def test_a_full_disk_keeps_the_answer(self):
+        command = f'trap "" XFSZ; ulimit -f 8; exec "{PROGRAM}" generate -m "{self.model}" --context ' \
+                  f'"{self.folder / "text.txt"}" -p x -n 3 --json --save-memory "{self.folder / "lost.beacon"}"'
+        done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment(), timeout=120)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(len(json.loads(done.stdout)["ids"]), 3)
+        self.assertFalse((self.folder / "lost.beacon").exists())
 
 
 if __name__ == "__main__":

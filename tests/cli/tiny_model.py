@@ -105,7 +105,7 @@ def count(dims):
     return total
 
 
-def write(path, seed=1, positions=4096, chat_template=CHATML, eos="<|im_end|>"):
+def write(path, seed=1, positions=4096, chat_template=CHATML, eos="<|im_end|>", scale=3):
     shape = {"hidden": 32, "layers": 2, "heads": 2, "kv": 1, "ffn": 64, "positions": positions}
     entries, vocab = metadata(shape, chat_template, eos)
     named = tensors(shape, vocab)
@@ -120,8 +120,8 @@ def write(path, seed=1, positions=4096, chat_template=CHATML, eos="<|im_end|>"):
         file.write(b"\0" * (-file.tell() % 32))
         for _, dims in named:
             norm = len(dims) == 1
-            scale = 1.0 / dims[0] ** 0.5
-            values = [1.0 if norm else generator.gauss(0, 3 * scale) for _ in range(count(dims))]
+            deviation = scale / dims[0] ** 0.5
+            values = [1.0 if norm else generator.gauss(0, deviation) for _ in range(count(dims))]
             file.write(array.array("f", values).tobytes())
             file.write(b"\0" * (-file.tell() % 32))
     return path

@@ -108,7 +108,7 @@ class TrainTest(BeaconTestCase):
         self.assertLess(nll[-1], nll[0])
 
     def test_options_override_keys(self):
-        self.train("options", "--steps", 1, "--ratios", "4", "--gate", "none", "--valid-data", "")
+        self.train("options", "--steps", 1, "--warmup", 0, "--ratios", "4", "--gate", "none", "--valid-data", "")
         written = json.loads((self.folder / "options/config.json").read_text())
         self.assertEqual((written["steps"], written["ratios"], written["gate"], written["valid_data"]), (1, [4], None, []))
         self.assertFalse((self.folder / "options/adapter").exists())
@@ -182,15 +182,15 @@ class TrainTest(BeaconTestCase):
             self.assertIn(b"nothing.txt", done.stderr)
 
     def test_mistakes(self):
-        self.train("taken", "--steps", 1)
+        self.train("taken", "--steps", 1, "--warmup", 1)
         for arguments, code, words in (
                 (["--config", self.config("taken")], 2, ["taken", "--resume"]),
                 (["--config", self.config("taken"), "--resume", "--window", 24], 2, ["window", "16", "24"]),
-                (["--config", self.config("x"), "--window", 4], 2, ["stride"]),
-                (["--config", self.config("x"), "--window", "wide"], 2, ["window", "wide"]),
-                (["--config", self.config("x"), "--schedule", "steep"], 2, ["schedule", "cosine"]),
-                (["--config", self.config("x", windows=4)], 1, ["windows"]),
-                (["--config", self.config("x", window="wide")], 1, ["window"]),
+                (["--config", self.config("narrow"), "--window", 4], 2, ["stride"]),
+                (["--config", self.config("word"), "--window", "wide"], 2, ["window", "wide"]),
+                (["--config", self.config("steep"), "--schedule", "steep"], 2, ["schedule", "cosine"]),
+                (["--config", self.config("unknown", windows=4)], 1, ["windows"]),
+                (["--config", self.config("typed", window="wide")], 1, ["window"]),
                 (["--config", self.folder / "none.json"], 1, ["none.json"]),
                 (["--model", self.model], 2, ["run"]),
         ):

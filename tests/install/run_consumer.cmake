@@ -1,12 +1,6 @@
 # Installs the build into an empty prefix, then configures, builds and runs the consumer against it.
 # Variables: BUILD_DIR, SOURCE_DIR (this folder), WORK_DIR, CXX, CXX_FLAGS, GENERATOR.
-function(run)
-  execute_process(COMMAND ${ARGV} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
-  if(NOT result EQUAL 0)
-    message(FATAL_ERROR "'${ARGV}' failed (${result}):\n${output}")
-  endif()
-  set(output "${output}" PARENT_SCOPE)
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/run.cmake")
 
 file(REMOVE_RECURSE "${WORK_DIR}")
 run(${CMAKE_COMMAND} --install "${BUILD_DIR}" --prefix "${WORK_DIR}/prefix")

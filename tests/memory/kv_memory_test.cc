@@ -106,6 +106,18 @@ TEST_F(KvMemoryTest, GrowthKeepsTheRows) {
   }
 }
 
+TEST_F(KvMemoryTest, ExpectedRowsMoveNothing) {
+  Pair pair(make_geometry());
+  pair.step_and_finish(5);
+  pair.memory.expect(1000);
+  pair.expect_same();
+  const void* const keys = pair.memory.keys(0, 0).const_data_ptr();
+  for (const int64_t rows : {300, 1, 690}) pair.step_and_finish(rows);
+  EXPECT_EQ(pair.memory.keys(0, 0).const_data_ptr(), keys);
+  EXPECT_LT(pair.memory.keys(0, 0).stride(1), (1000 + 256) * pair.memory.geometry().head_dim);
+  pair.expect_same();
+}
+
 // Each close rotates from the source: after many of them a kept row is as exact as after one.
 TEST_F(KvMemoryTest, ClosesDoNotAddUpErrors) {
   Pair pair(make_geometry());

@@ -312,7 +312,8 @@ TEST(MemoryFile, IndexBlocksAreChecked) {
   EXPECT_EQ(spans({0, 4, 0, 8, 2, 14}), "accepted");
   EXPECT_THAT(spans({0, 4, 4, 8, 8, 15}), HasSubstr("beacon 2 claims tokens 8 to 15"));
   EXPECT_THAT(spans({0, 4, 4, 4, 8, 12}), HasSubstr("beacon 1 claims tokens 4 to 4"));
-  EXPECT_EQ(spans({4, 8, 0, 12, 12, 13}), "accepted");  // a joined window: a beacon behind the raw rows it condenses
+  EXPECT_EQ(spans({4, 8, 0, 12, 12, 13}),
+            "accepted");  // a joined window: a beacon behind the raw rows it condenses
   EXPECT_THAT(spans({0, 8, 1, 7, 8, 12}), HasSubstr("beacon 1 claims"));
   EXPECT_THAT(spans({-1, 4, 4, 8, 8, 12}), HasSubstr("beacon 0 claims tokens -1 to 4"));
   EXPECT_THAT(forged([](Forge& f) {
