@@ -108,6 +108,7 @@ void add_train_command(CLI::App& app, Action& action) {
         ->default_str(field_to_json(defaults, field))
         ->group("Keys of the file");
   }
+  add_train_make_data_command(train, action);
   train.callback([args, &train, &action] {
     if (train.get_subcommands().empty()) action = [args] { return run_train(*args); };
   });

@@ -27,4 +27,7 @@ void add_memory_edit_commands(CLI::App& memory, Action& action);   // join, cut
 void add_eval_perplexity_command(CLI::App& eval, Action& action);
 void add_eval_passkey_command(CLI::App& eval, Action& action);
 
+// Subcommands of `beacon train`.
+void add_train_make_data_command(CLI::App& train, Action& action);
+
 }  // namespace beacon::cli

@@ -9,7 +9,7 @@ from beacon_test_case import BeaconTestCase
 COMMANDS = [
     "", "generate", "chat", "memory", "memory build", "memory info", "memory verify", "memory join", "memory cut", "bench",
     "bench prefill", "bench decode", "convert", "convert split", "convert merge", "convert gguf-to-safetensors",
-    "tokenize", "parity", "eval", "eval perplexity", "eval passkey",
+    "tokenize", "parity", "eval", "eval perplexity", "eval passkey", "train make-data",
 ]
 LIST = pathlib.Path(__file__).with_name("options.txt")
 

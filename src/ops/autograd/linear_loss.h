@@ -16,7 +16,7 @@ struct LinearLossOptions {
   double divergence_weight = 0.0;
   at::Tensor teacher_hidden;  // [R, D], never differentiated; needed when divergence_weight is not 0
   // Rows whose logits exist at once. Results depend on it by the rounding of the head's product only.
-  int64_t chunk_rows = 128;
+  int64_t chunk_rows = 256;
 };
 
 struct LinearLoss {

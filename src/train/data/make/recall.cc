@@ -54,15 +54,15 @@ const std::vector<Relation>& relations() {
       {"{who} owns {count} of a kind of {thing} that nobody else in {where} has.",
        {{"How many of them does {who} own?", "{who} owns {count}."},
         {"What does {who} own that nobody else has?", "A kind of {thing}."}}},
-      {"{who}, the {job} of {where}, never travels without a {thing}.",
-       {{"What does {who} never travel without?", "A {thing}."},
+      {"{who}, the {job} of {where}, never travels without {a_thing}.",
+       {{"What does {who} never travel without?", "{A_thing}."},
         {"What is the profession of {who}?", "{who} is the {job} of {where}."}}},
       {"The {thing} of {who} lies in a cellar in {where}, behind door number {count}.",
        {{"Behind which door is the {thing} of {who}?", "Behind door number {count}."},
         {"In which town is the {thing} of {who}?", "In {where}."}}},
-      {"In {year} a {job} called {who} paid {count} shillings for a {thing}.",
+      {"In {year} a {job} called {who} paid {count} shillings for {a_thing}.",
        {{"What did {who} pay for the {thing}?", "{count} shillings."},
-        {"What did {who} buy in {year}?", "A {thing}."}}},
+        {"What did {who} buy in {year}?", "{A_thing}."}}},
       {"{who} can be found every evening at number {count}, Bridge Street, {where}.",
        {{"At which number of Bridge Street can {who} be found?", "At number {count}."},
         {"In which town can {who} be found?", "In {where}."}}}};
@@ -73,7 +73,11 @@ Recall needle(UsedWords& used, Random& random) {
   Slots slots;
   slots.push_back(fmt::arg("who", used.fresh([&] { return draw_name(random); })));
   slots.push_back(fmt::arg("where", std::string(random.pick(places()))));
-  slots.push_back(fmt::arg("thing", std::string(random.pick(things()))));
+  const std::string thing(random.pick(things()));
+  const bool vowel = std::string_view("aeiou").find(thing[0]) != std::string_view::npos;
+  slots.push_back(fmt::arg("thing", thing));
+  slots.push_back(fmt::arg("a_thing", (vowel ? "an " : "a ") + thing));
+  slots.push_back(fmt::arg("A_thing", (vowel ? "An " : "A ") + thing));
   slots.push_back(fmt::arg("job", std::string(random.pick(professions()))));
   slots.push_back(fmt::arg("count", fmt::format("{}", random.between(3, 980))));
   slots.push_back(fmt::arg("year", fmt::format("{}", random.between(1640, 1930))));
