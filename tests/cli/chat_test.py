@@ -1,7 +1,6 @@
 """beacon chat with a script on standard input."""
 import re
 import signal
-import time
 import unittest
 
 from beacon_test_case import BeaconTestCase
@@ -108,11 +107,14 @@ class ChatTest(BeaconTestCase):
             self.assertEqual(process.returncode, 130)
             process.communicate()
 
-    def test_interrupt_while_a_line_is_awaited_leaves(self):
-        process = self.start("chat", "-m", self.model, *SHAPE)
+    def test_interrupt_within_a_line_leaves(self):
+        process = self.start("chat", "-m", self.model, "-n", 2, *SHAPE)
+        process.stdin.write(b"Hello\n")
+        process.stdin.flush()
+        while b"tokens read" not in (line := process.stderr.readline()):
+            self.assertNotEqual(line, b"")
         process.stdin.write(b"half a line")
         process.stdin.flush()
-        time.sleep(1)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
         self.assertEqual(process.returncode, 130)
