@@ -158,7 +158,7 @@ TEST(WriteSafetensors, RefusesWhatTheFormatCannotHoldAndKeepsTheOldFile) {
   refuses({view("t", DType::kU8, {-1}, "a")}, "shape");
   refuses({view("t", DType::kQ8_0, {32}, std::string(34, 'x'))}, "Q8_0");
   refuses({view("__metadata__", DType::kU8, {1}, "a")}, "__metadata__");
-  expect_error(ErrorCode::kIo, {"cannot create"},
+  expect_error(ErrorCode::kIo, {"cannot write"},
                [&] { write_safetensors(folder / "missing/f", std::vector<TensorView>{}); });
 }
 

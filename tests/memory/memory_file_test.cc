@@ -476,7 +476,7 @@ TEST(MemoryFile, OpenNamesThePath) {
   std::ofstream(folder / "empty");
   EXPECT_THAT(outcome([&] { MemoryFile::open(folder / "empty"); }), HasSubstr("bad file"));
   EXPECT_THAT(outcome([&] { writer_of(small_blocks()).write_file(folder / "no/such", small_manifest()); }),
-              HasSubstr("input/output error: cannot create"));
+              HasSubstr("input/output error: cannot write"));
 }
 
 }  // namespace
