@@ -2,7 +2,6 @@
 #include <beacon/error.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <random>
 
 #include "tokenizer/bpe_merger.h"
@@ -119,7 +118,7 @@ TEST(BpeMergerTest, FastAndSlowAgree) {
   }
 }
 
-// Texts on which a quadratic loop would take hours.
+// Texts on which a quadratic loop would take hours: the time limit of the test program ends those.
 TEST(Tokenizers, LongRunsFinish) {
   const std::string marks = [] {
     std::string out = "a";
@@ -134,10 +133,7 @@ TEST(Tokenizers, LongRunsFinish) {
     const auto tokenizer =
         Tokenizer::load(tokenizer_data(std::string(name) + (is_model ? ".model" : ".tokenizer.json")));
     for (const std::string& text : texts) {
-      const auto begin = std::chrono::steady_clock::now();
       const auto ids = tokenizer->encode(text, {false, false});
-      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-      EXPECT_LT(taken.count(), 60) << name;
       // NFC reorders the marks.
       if (std::string(name) != "qwen2") {
         EXPECT_EQ(tokenizer->decode(ids), text) << name;
