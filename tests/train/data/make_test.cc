@@ -182,7 +182,9 @@ TEST_F(MakeData, LabelsCoverExactlyTheAnswers) {
       }
       wordings.insert(messages[0].content.substr(messages[0].content.rfind('\n')));
     }
-    if (task != Task::kReconstruct) EXPECT_GT(wordings.size(), 15u) << to_string(task);
+    if (task != Task::kReconstruct) {
+      EXPECT_GT(wordings.size(), 15u) << to_string(task);
+    }
   }
 }
 
