@@ -70,15 +70,23 @@ BEACON_INLINE VF smaller(VF a, VF b) { return a < b ? a : b; }
 // Fused where the instruction set has it (-ffp-contract=fast).
 BEACON_INLINE VF multiply_add(VF a, VF b, VF c) { return a * b + c; }
 
-// The first n (< kLanes) floats; the others are `fill`.
+// The first n (< kLanes) floats; the others are `fill`. Nothing behind the n is touched.
 BEACON_INLINE VF load_part(const float* p, int64_t n, float fill) {
+#if defined(__AVX512F__)
+  return (VF)_mm512_mask_loadu_ps((__m512)broadcast(fill), static_cast<__mmask16>((1U << n) - 1U), p);
+#else
   float lanes[kLanes];
   for (int i = 0; i < kLanes; ++i) lanes[i] = fill;
   for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
   return load(lanes);
+#endif
 }
 BEACON_INLINE void store_part(float* p, VF v, int64_t n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << n) - 1U), (__m512)v);
+#else
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
 }
 
 // kLanes bytes as integers.
