@@ -62,7 +62,7 @@ void require_writable(const std::filesystem::path& target) {
   }
 }
 
-AtomicFile::AtomicFile(std::filesystem::path target) {
+AtomicFile::AtomicFile(const std::filesystem::path& target) {
   require_writable(target);
   target_ = follow_links(target);
   for (int attempt = 0; fd_ < 0; ++attempt) {

@@ -17,7 +17,7 @@ void require_writable(const std::filesystem::path& target);
 // by one thread; several objects may have the same target: the last commit stays.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path target);
+  explicit AtomicFile(const std::filesystem::path& target);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

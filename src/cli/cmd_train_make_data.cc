@@ -61,7 +61,9 @@ void add_sample_options(CLI::App& command, MakeDataArgs& args) {
         ->capture_default_str();
   };
   count("--samples", make.samples, "Samples to make");
-  command.add_option("--recall", make.recall, "Share of samples with questions; the rest is prose alone (0 to 1)")
+  command
+      .add_option("--recall", make.recall,
+                  "Share of samples with questions; the rest is prose alone (0 to 1)")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->capture_default_str();

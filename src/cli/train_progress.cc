@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdio>
 
 #include "cli/terminal.h"
@@ -10,7 +11,7 @@ namespace beacon::cli {
 namespace {
 
 std::string duration(double seconds) {
-  const auto minutes = static_cast<int64_t>(seconds / 60 + 0.5);
+  const auto minutes = int64_t{std::lround(seconds / 60)};
   if (minutes < 60) return fmt::format("{} min", minutes);
   return fmt::format("{} h {:02} min", minutes / 60, minutes % 60);
 }

@@ -2,6 +2,7 @@
 #include <beacon/chat.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -58,7 +59,7 @@ std::string stretch(std::string_view text, size_t from, size_t bytes) {
 std::string with_key(const std::string& text, const std::string& key, int64_t depth, int64_t depths) {
   const auto where = places(text);
   const double share = depths > 1 ? static_cast<double>(depth) / static_cast<double>(depths - 1) : 0.5;
-  const size_t aim = static_cast<size_t>(share * static_cast<double>(text.size()) + 0.5);
+  const auto aim = static_cast<size_t>(std::lround(share * static_cast<double>(text.size())));
   const size_t at = *std::min_element(where.begin(), where.end(), [&](size_t a, size_t b) {
     const auto off = [&](size_t place) { return place > aim ? place - aim : aim - place; };
     return off(a) < off(b);

@@ -139,13 +139,13 @@ void build_model(const JsonFields& model, PreTokenizer pre_tokenizer, Tokenizer:
   if (pre_tokenizer.byte_level()) {
     require(!options.byte_ids, ErrorCode::kUnsupported,
             "{}: expected either ByteLevel or byte_fallback, found both", model.where());
-    words = std::make_unique<ByteBpe>(impl.vocabulary, merges, std::move(options));
+    words = std::make_unique<ByteBpe>(impl.vocabulary, merges, options);
   } else {
     std::vector<int32_t> made;
     for (const BpeMerge& merge : merges) made.push_back(merge.merged);
     const bool may_cut = merges_spell_text(merges, options);
     words = std::make_unique<CharBpe>(impl.vocabulary, single_characters(impl.vocabulary), merges, made,
-                                      std::move(options), may_cut);
+                                      options, may_cut);
   }
   impl.encoder = std::make_unique<WordEncoder>(std::move(pre_tokenizer), std::move(words));
 }

@@ -217,8 +217,8 @@ Sample Dataset::dialogue_sample(const Entry& entry) const {
               sample.labels.begin() + run.begin);
   if (entry.removed > 0) {
     const ScoredRun only_read = longest_unscored(document.runs, sample.ids.size());
-    const auto middle =
-        static_cast<ptrdiff_t>(only_read.begin + (only_read.end - only_read.begin - entry.removed) / 2);
+    const ptrdiff_t spare = ptrdiff_t{only_read.end} - only_read.begin - entry.removed;
+    const ptrdiff_t middle = only_read.begin + spare / 2;
     for (auto* list : {&sample.ids, &sample.labels})
       list->erase(list->begin() + middle, list->begin() + middle + entry.removed);
   }

@@ -181,7 +181,7 @@ MadeSample SampleMaker::ask(std::string text, const std::vector<Question>& quest
   }
   sample.example.kind = ExampleKind::kConversation;
   for (size_t i = 0; i < questions.size(); ++i) {
-    sample.example.messages.push_back({"user", i == 0 ? std::move(first) : questions[i].ask});
+    sample.example.messages.push_back({"user", i == 0 ? first : questions[i].ask});
     sample.example.messages.push_back({"assistant", questions[i].answer});
   }
   return sample;
