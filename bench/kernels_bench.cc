@@ -10,11 +10,11 @@
 
 #include "kernels/activation.h"
 #include "kernels/attention.h"
-#include "kernels/attention_grad.h"
+#include "kernels/attention_decode.h"
 #include "kernels/convert.h"
 #include "kernels/isa.h"
 #include "kernels/linear.h"
-#include "kernels/norm.h"
+#include "kernels/rows.h"
 
 namespace {
 
@@ -161,25 +161,8 @@ struct AttentionArrays {
   std::vector<float> q, kv;
   std::vector<uint16_t> kv_half;
   std::vector<float> out;
-  kernels::AttentionParams p;
+  kernels::AttentionDecodeParams p;
 };
-
-void attention_prefill(benchmark::State& state) {
-  AttentionArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
-  std::vector<float> scratch(static_cast<size_t>(kernels::attention_scratch_floats(arrays.p)));
-  for (auto _ : state) {
-    kernels::attention_prefill(arrays.p, 0, kernels::attention_units(arrays.p), scratch.data());
-    benchmark::DoNotOptimize(arrays.out.data());
-  }
-  state.SetLabel(kernels::active_isa_name());
-  state.counters["FLOPS"] = rate(arrays.flops());
-}
-BENCHMARK(attention_prefill)
-    ->Unit(benchmark::kMillisecond)
-    ->Args({1024, 4096, 0})
-    ->Args({1024, 4096, 1})
-    ->Args({1024, 1024, 0})
-    ->Args({128, 2048, 0});
 
 void attention_decode(benchmark::State& state) {
   AttentionArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
@@ -204,8 +187,8 @@ BENCHMARK(attention_decode)
     ->Args({4, 2048, 0});
 
 // Training: SmolLM2's shape; range(0) queries, range(1) keys, range(2) bf16.
-struct AttentionGradArrays {
-  AttentionGradArrays(int64_t queries, int64_t keys, bool half)
+struct AttentionGradientArrays {
+  AttentionGradientArrays(int64_t queries, int64_t keys, bool half)
       : in(normal(4 * keys * 9 * 64)),
         in_half(in.size()),
         out(2 * in.size()),
@@ -217,21 +200,21 @@ struct AttentionGradArrays {
     char* to = reinterpret_cast<char*>(out.data());
     const int64_t rows = queries * 9 * 64 * bytes;
     const int64_t memory = keys * 3 * 64 * bytes;
-    p.type = half ? DType::kBF16 : DType::kF32;
-    p.q = {from, 9 * 64, 64};
-    p.dout = {from + rows, 9 * 64, 64};
-    p.k = {from + 2 * rows, 3 * 64, 64};
-    p.v = {from + 2 * rows + memory, 3 * 64, 64};
+    const DType type = half ? DType::kBF16 : DType::kF32;
+    p.q = {from, 9 * 64, 64, type};
+    p.dout = {from + rows, 9 * 64, 64, type};
+    p.k = {from + 2 * rows, 3 * 64, 64, type};
+    p.v = {from + 2 * rows + memory, 3 * 64, 64, type};
     p.num_queries = queries;
     p.num_keys = keys;
     p.num_heads = 9;
     p.num_kv_heads = 3;
     p.head_dim = 64;
     p.scale = 0.125F;
-    p.out = {to, 9 * 64, 64};
-    p.dq = {to + rows, 9 * 64, 64};
-    p.dk = {to + 2 * rows, 3 * 64, 64};
-    p.dv = {to + 2 * rows + memory, 3 * 64, 64};
+    p.out = {to, 9 * 64, 64, type};
+    p.dq = {to + rows, 9 * 64, 64, type};
+    p.dk = {to + 2 * rows, 3 * 64, 64, type};
+    p.dv = {to + 2 * rows + memory, 3 * 64, 64, type};
     p.lse = lse.data();
   }
   // A multiplication and an addition per pair of a query and a visible key, head and dimension, `products`
@@ -243,11 +226,11 @@ struct AttentionGradArrays {
   std::vector<float> in;
   std::vector<uint16_t> in_half;
   std::vector<float> out, lse;
-  kernels::AttentionGradParams p;
+  kernels::AttentionParams p;
 };
 
 void attention_forward(benchmark::State& state) {
-  AttentionGradArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
+  AttentionGradientArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
   std::vector<float> scratch(static_cast<size_t>(kernels::attention_forward_scratch_floats(arrays.p)));
   for (auto _ : state) {
     kernels::attention_forward(arrays.p, 0, kernels::attention_forward_units(arrays.p), scratch.data());
@@ -258,7 +241,7 @@ void attention_forward(benchmark::State& state) {
 }
 
 void attention_backward(benchmark::State& state) {
-  AttentionGradArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
+  AttentionGradientArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
   const auto& p = arrays.p;
   const int64_t rows = kernels::attention_backward_row_units(p);
   std::vector<float> forward(static_cast<size_t>(kernels::attention_forward_scratch_floats(p)));
@@ -290,8 +273,10 @@ void pointwise(benchmark::State& state) {
   std::vector<float> y(x);
   for (auto _ : state) {
     if (state.range(0) == 0) kernels::exp_row(x.data(), y.data(), n);
-    if (state.range(0) == 1) kernels::swiglu(x.data(), x.data(), y.data(), n);
-    if (state.range(0) == 2) kernels::rms_norm(x.data(), x.data(), y.data(), 1, n, 1e-5F);
+    if (state.range(0) == 1)
+      kernels::swiglu_forward({.gate = x.data(), .up = x.data(), .out = y.data()}, 0, n);
+    if (state.range(0) == 2)
+      kernels::rms_norm_forward({.x = y.data(), .weight = x.data(), .y = y.data(), .cols = n}, 0, 1);
     benchmark::DoNotOptimize(y.data());
   }
   state.SetLabel(state.range(0) == 0 ? "exp" : state.range(0) == 1 ? "swiglu" : "rms_norm");

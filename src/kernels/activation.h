@@ -11,9 +11,6 @@ void exp_row(const float* x, float* y, int64_t n) noexcept;
 // y = x / (1 + e^-x).
 void silu(const float* x, float* y, int64_t n) noexcept;
 
-// out = silu(gate) * up.
-void swiglu(const float* gate, const float* up, float* out, int64_t n) noexcept;
-
 // y = e^(x - max) / sum. A row of -inf only gives zeros; any NaN or +inf gives NaN somewhere. n >= 1.
 void softmax_row(const float* x, float* y, int64_t n) noexcept;
 

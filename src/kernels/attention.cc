@@ -1,65 +1,63 @@
-// The parts of attention that no instruction set changes: how the work is cut and how partial results are
-// merged.
+// The parts of attention that no instruction set changes: how the work is cut, and the gradient
+// of the bias.
 #include "kernels/attention.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
+#include "base/checked.h"
+#include "kernels/attention_shape.h"
 #include "kernels/table.h"
 
 namespace beacon::kernels {
-namespace {
 
-// Fewer keys than this in a chunk cost more to merge than they save.
-constexpr int64_t kMinChunkKeys = 256;
-
-// The heads of one query over all chunks: with M the largest m of all chunks, sum of e^(m - M) o over the
-// same of d.
-void merge_head(const AttentionParams& p, int64_t chunks, const float* first, int64_t chunk_stride,
-                float* out) {
-  float largest = -std::numeric_limits<float>::infinity();
-  for (int64_t c = 0; c < chunks; ++c) {
-    const float m = first[c * chunk_stride + p.head_dim];
-    if (m > largest || std::isnan(m)) largest = m;
-  }
-  std::fill(out, out + p.head_dim, 0.0F);
-  if (largest == -std::numeric_limits<float>::infinity()) return;
-  float total = 0;
-  for (int64_t c = 0; c < chunks; ++c) {
-    const float* partial = first + c * chunk_stride;
-    const float weight = std::exp(partial[p.head_dim] - largest);
-    total += weight * partial[p.head_dim + 1];
-    for (int64_t h = 0; h < p.head_dim; ++h) out[h] += weight * partial[h];
-  }
-  for (int64_t h = 0; h < p.head_dim; ++h) out[h] /= total;
+AttentionShape attention_shape(const AttentionParams& p) noexcept {
+  constexpr int64_t kLeastChunk = 512;
+  constexpr int64_t kMostChunks = 4;
+  AttentionShape shape{};
+  shape.group = p.num_heads / p.num_kv_heads;
+  shape.rows = p.num_queries * shape.group;
+  shape.row_blocks = ceil_div(shape.rows, kAttentionBlock);
+  shape.chunk_keys =
+      std::max(kLeastChunk, ceil_div(ceil_div(p.num_keys, kMostChunks), kAttentionBlock) * kAttentionBlock);
+  shape.chunks = ceil_div(p.num_keys, shape.chunk_keys);
+  return shape;
 }
 
-}  // namespace
-
-int64_t attention_units(const AttentionParams& p) noexcept {
-  return p.num_kv_heads * ceil_div(p.num_queries, kAttentionQueryBlock);
+int64_t grad_bias_floats(const AttentionParams& p) noexcept {
+  return p.dbias == nullptr ? 0 : grad_bias_offset(p, p.num_kv_heads, 0);
 }
 
-int64_t attention_decode_chunks(const AttentionParams& p, int64_t threads) noexcept {
-  // Three units a thread even out threads that start late.
-  const int64_t wanted = threads <= 1 ? 1 : ceil_div(3 * threads, std::max<int64_t>(p.num_kv_heads, 1));
-  return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, p.num_keys / kMinChunkKeys));
+int64_t grad_bias_offset(const AttentionParams& p, int64_t kv_head, int64_t chunk) noexcept {
+  const AttentionShape shape = attention_shape(p);
+  return (kv_head * shape.chunks + chunk) * shape.row_blocks * kAttentionBlock;
 }
 
-int64_t attention_partial_floats(const AttentionParams& p, int64_t chunks) noexcept {
-  return chunks * p.num_heads * p.num_queries * (p.head_dim + 2);
+int64_t attention_forward_units(const AttentionParams& p) noexcept {
+  return p.num_kv_heads * ceil_div(attention_shape(p).row_blocks, kAttentionForwardBlocks);
 }
 
-void attention_merge(const AttentionParams& p, int64_t chunks, const float* partials) noexcept {
-  const int64_t group = p.num_heads / p.num_kv_heads;
-  const int64_t chunk_stride = p.num_queries * group * (p.head_dim + 2);
-  for (int64_t t = 0; t < p.num_queries; ++t) {
-    for (int64_t n = 0; n < p.num_heads; ++n) {
-      const float* first =
-          partials + n / group * chunks * chunk_stride + (t * group + n % group) * (p.head_dim + 2);
-      merge_head(p, chunks, first, chunk_stride, p.out + t * p.out_row_stride + n * p.out_head_stride);
+int64_t attention_backward_row_units(const AttentionParams& p) noexcept {
+  return p.num_kv_heads * attention_shape(p).row_blocks;
+}
+
+int64_t attention_backward_key_units(const AttentionParams& p) noexcept {
+  return p.num_kv_heads * attention_shape(p).chunks;
+}
+
+int64_t attention_backward_workspace_floats(const AttentionParams& p) noexcept {
+  return grad_bias_floats(p) + active_table().attention_backward_workspace_floats(p);
+}
+
+void attention_backward_bias(const AttentionParams& p, const float* workspace) noexcept {
+  if (p.dbias == nullptr) return;
+  const AttentionShape shape = attention_shape(p);
+  for (int64_t n = 0; n < p.num_heads; ++n) {
+    double sum = 0;
+    for (int64_t chunk = 0; chunk < shape.chunks; ++chunk) {
+      const float* rows = workspace + grad_bias_offset(p, n / shape.group, chunk);
+      for (int64_t r = n % shape.group; r < shape.rows; r += shape.group) sum += rows[r];
     }
+    p.dbias[n] = static_cast<float>(sum);
   }
 }
 

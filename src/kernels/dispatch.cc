@@ -1,13 +1,11 @@
 // The public functions: each calls the build in use.
 #include "kernels/activation.h"
 #include "kernels/attention.h"
-#include "kernels/attention_grad.h"
+#include "kernels/attention_decode.h"
 #include "kernels/convert.h"
 #include "kernels/linear.h"
 #include "kernels/loss_rows.h"
-#include "kernels/norm.h"
-#include "kernels/rope.h"
-#include "kernels/rows_grad.h"
+#include "kernels/rows.h"
 #include "kernels/table.h"
 
 namespace beacon::kernels {
@@ -51,69 +49,45 @@ void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end
   active_table().linear_rows_q8(params, o_begin, o_end);
 }
 
-void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t cols, float eps) noexcept {
-  active_table().rms_norm(x, weight, y, rows, cols, eps);
-}
-
-void add_rms_norm(const float* x, float* residual, const float* weight, float* y, int64_t rows, int64_t cols,
-                  float eps) noexcept {
-  active_table().add_rms_norm(x, residual, weight, y, rows, cols, eps);
-}
-
-void rope(const RopeParams& params) noexcept { active_table().rope(params); }
-
 void exp_row(const float* x, float* y, int64_t n) noexcept { active_table().exp_row(x, y, n); }
 void silu(const float* x, float* y, int64_t n) noexcept { active_table().silu(x, y, n); }
-
-void swiglu(const float* gate, const float* up, float* out, int64_t n) noexcept {
-  active_table().swiglu(gate, up, out, n);
-}
 
 void softmax_row(const float* x, float* y, int64_t n) noexcept { active_table().softmax_row(x, y, n); }
 int64_t argmax(const float* x, int64_t n) noexcept { return active_table().argmax(x, n); }
 
-int64_t attention_scratch_floats(const AttentionParams& params) noexcept {
-  return active_table().attention_scratch_floats(params);
-}
-
-void attention_prefill(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
-                       float* scratch) noexcept {
-  active_table().attention_prefill(params, unit_begin, unit_end, scratch);
-}
-
-int64_t attention_decode_scratch_floats(const AttentionParams& params) noexcept {
+int64_t attention_decode_scratch_floats(const AttentionDecodeParams& params) noexcept {
   return active_table().attention_decode_scratch_floats(params);
 }
 
-void attention_decode(const AttentionParams& params, int64_t chunks, int64_t unit_begin, int64_t unit_end,
-                      float* partials, float* scratch) noexcept {
+void attention_decode(const AttentionDecodeParams& params, int64_t chunks, int64_t unit_begin,
+                      int64_t unit_end, float* partials, float* scratch) noexcept {
   active_table().attention_decode(params, chunks, unit_begin, unit_end, partials, scratch);
 }
 
-int64_t attention_forward_scratch_floats(const AttentionGradParams& params) noexcept {
+int64_t attention_forward_scratch_floats(const AttentionParams& params) noexcept {
   return active_table().attention_forward_scratch_floats(params);
 }
 
-void attention_forward(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+void attention_forward(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                        float* scratch) noexcept {
   active_table().attention_forward(params, unit_begin, unit_end, scratch);
 }
 
-int64_t attention_backward_scratch_floats(const AttentionGradParams& params) noexcept {
+int64_t attention_backward_scratch_floats(const AttentionParams& params) noexcept {
   return active_table().attention_backward_scratch_floats(params);
 }
 
-void attention_backward_rows(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+void attention_backward_rows(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                              float* workspace, float* scratch) noexcept {
   active_table().attention_backward_rows(params, unit_begin, unit_end, workspace, scratch);
 }
 
-void attention_backward_keys(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+void attention_backward_keys(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                              float* workspace, float* scratch) noexcept {
   active_table().attention_backward_keys(params, unit_begin, unit_end, workspace, scratch);
 }
 
-void attention_backward_queries(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+void attention_backward_queries(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                                 float* workspace, float* scratch) noexcept {
   active_table().attention_backward_queries(params, unit_begin, unit_end, workspace, scratch);
 }

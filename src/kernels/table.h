@@ -6,11 +6,10 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
-#include "kernels/attention_grad.h"
+#include "kernels/attention_decode.h"
 #include "kernels/linear.h"
 #include "kernels/loss_rows.h"
-#include "kernels/rope.h"
-#include "kernels/rows_grad.h"
+#include "kernels/rows.h"
 
 namespace beacon::kernels {
 
@@ -26,34 +25,25 @@ struct KernelTable {
   void (*quantize_activations_q8)(const float* x, Q8Block* dst, int64_t n) noexcept;
   void (*linear_rows_q8)(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
-  void (*rms_norm)(const float* x, const float* weight, float* y, int64_t rows, int64_t cols,
-                   float eps) noexcept;
-  void (*add_rms_norm)(const float* x, float* residual, const float* weight, float* y, int64_t rows,
-                       int64_t cols, float eps) noexcept;
-  void (*rope)(const RopeParams& params) noexcept;
   void (*exp_row)(const float* x, float* y, int64_t n) noexcept;
   void (*silu)(const float* x, float* y, int64_t n) noexcept;
-  void (*swiglu)(const float* gate, const float* up, float* out, int64_t n) noexcept;
   void (*softmax_row)(const float* x, float* y, int64_t n) noexcept;
   int64_t (*argmax)(const float* x, int64_t n) noexcept;
 
-  int64_t (*attention_scratch_floats)(const AttentionParams& params) noexcept;
-  void (*attention_prefill)(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
-                            float* scratch) noexcept;
-  int64_t (*attention_decode_scratch_floats)(const AttentionParams& params) noexcept;
-  void (*attention_decode)(const AttentionParams& params, int64_t chunks, int64_t unit_begin,
+  int64_t (*attention_decode_scratch_floats)(const AttentionDecodeParams& params) noexcept;
+  void (*attention_decode)(const AttentionDecodeParams& params, int64_t chunks, int64_t unit_begin,
                            int64_t unit_end, float* partials, float* scratch) noexcept;
 
-  int64_t (*attention_forward_scratch_floats)(const AttentionGradParams& params) noexcept;
-  void (*attention_forward)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+  int64_t (*attention_forward_scratch_floats)(const AttentionParams& params) noexcept;
+  void (*attention_forward)(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                             float* scratch) noexcept;
-  int64_t (*attention_backward_scratch_floats)(const AttentionGradParams& params) noexcept;
-  int64_t (*attention_backward_workspace_floats)(const AttentionGradParams& params) noexcept;
-  void (*attention_backward_rows)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+  int64_t (*attention_backward_scratch_floats)(const AttentionParams& params) noexcept;
+  int64_t (*attention_backward_workspace_floats)(const AttentionParams& params) noexcept;
+  void (*attention_backward_rows)(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                                   float* workspace, float* scratch) noexcept;
-  void (*attention_backward_keys)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+  void (*attention_backward_keys)(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                                   float* workspace, float* scratch) noexcept;
-  void (*attention_backward_queries)(const AttentionGradParams& params, int64_t unit_begin, int64_t unit_end,
+  void (*attention_backward_queries)(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                                      float* workspace, float* scratch) noexcept;
 
   void (*rms_norm_forward)(const NormRows& params, int64_t begin, int64_t end) noexcept;
@@ -63,9 +53,6 @@ struct KernelTable {
   void (*rotate_rows)(const RotateRows& params, int64_t begin, int64_t end) noexcept;
   void (*loss_rows)(const LossRows& params, int64_t begin, int64_t end) noexcept;
 };
-
-// Queries of one attention unit, the same for every build so that a cut into units means the same everywhere.
-inline constexpr int64_t kAttentionQueryBlock = 64;
 
 // The partial result of one query head over one chunk of keys, in `partials` at
 // ((kv_head * chunks + chunk) * T * G + t * G + g) * (H + 2): H sums of e^(score - m) v, then m (the largest

@@ -96,10 +96,9 @@ void KvMemory::write(int64_t layer_index, const at::Tensor& k_pre, const at::Ten
   BEACON_CHECK(at_row + rows <= capacity_);
   const at::Tensor k_bkth = by_head(k_pre, geometry_);
   if (geometry_.keys_rotated) {
-    at::Tensor turned = at::empty_like(k_pre);
-    const auto heads = k_pre.view({k_pre.size(0), geometry_.num_kv_heads, geometry_.head_dim});
-    ops::apply_rope(heads, table, turned.view(heads.sizes()));
-    narrow_rows(layer.k, at_row, rows).copy_(by_head(turned, geometry_));
+    const at::Tensor k = narrow_rows(layer.k, at_row, rows);
+    for (int64_t b = 0; b < geometry_.batch; ++b)
+      ops::apply_rope(k_bkth[b].transpose(0, 1), table, k[b].transpose(0, 1));
     if (geometry_.windows_close) narrow_rows(layer.k_pre, counts_.open, rows).copy_(k_bkth);
   } else {
     narrow_rows(layer.k, at_row, rows).copy_(k_bkth);

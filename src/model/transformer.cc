@@ -18,6 +18,7 @@ namespace beacon {
 struct Transformer::Step {
   int64_t batch = 1;
   int64_t rows = 0;                     // T, or the last few of them
+  at::ScalarType type = at::kFloat;     // of activations beside the residual
   ops::RopeTable table;                 // of these rows
   ops::RopeTable key_table;             // of all S keys, when they are rotated on reading
   at::Tensor beacon_index;              // i64 rows of [B * rows] with beacon projections; undefined: none
@@ -27,6 +28,11 @@ struct Transformer::Step {
 };
 
 namespace {
+
+// Few rows are bound by the reading of weights; many by products, which want their inputs rounded once.
+at::ScalarType activation_type(int64_t rows, const ops::LinearContext& context) {
+  return rows > ops::kFewRows ? context.compute : at::kFloat;
+}
 
 at::Tensor bytes_view(std::span<const uint8_t> bytes, int64_t rows, int64_t cols) {
   return at::from_blob(const_cast<uint8_t*>(bytes.data()), {rows, cols}, at::kByte);
@@ -97,10 +103,12 @@ void Transformer::repeat_rows(const Step& step, const at::Tensor& matrix) {
 Transformer::Transformer(const ModelConfig& config, ModelWeights weights, ops::Rope rope)
     : config_(config), weights_(std::move(weights)), rope_(std::move(rope)) {}
 
-Transformer::Step Transformer::all_rows(const ForwardRows& in, const KvMemory& memory) const {
+Transformer::Step Transformer::all_rows(const ForwardRows& in, const KvMemory& memory,
+                                        const ops::LinearContext& context) const {
   Step step;
   step.batch = memory.geometry().batch;
   step.rows = static_cast<int64_t>(in.positions.size());
+  step.type = activation_type(step.batch * step.rows, context);
   const int64_t keys = memory.counts().total() + step.rows;
   step.table = rope_.table(in.positions, memory.longest());
   if (rope_.follows_length()) step.key_table = rope_.table(key_positions(in, keys), memory.longest());
@@ -114,9 +122,11 @@ Transformer::Step Transformer::all_rows(const ForwardRows& in, const KvMemory& m
   return step;
 }
 
-Transformer::Step Transformer::last_rows(const Step& all, const ForwardRows& in) const {
+Transformer::Step Transformer::last_rows(const Step& all, const ForwardRows& in,
+                                         const ops::LinearContext& context) const {
   Step step = all;
   step.rows = in.hidden_rows;
+  step.type = activation_type(step.batch * step.rows, context);
   const int64_t first = all.rows - step.rows;
   step.table = {all.table.cos.narrow(0, first, step.rows), all.table.sin.narrow(0, first, step.rows)};
   if (all.mask.defined()) step.mask = all.mask.narrow(0, first, step.rows);
@@ -133,24 +143,29 @@ at::Tensor Transformer::forward(const ForwardRows& in, KvMemory& memory, Transfo
   memory.reserve(new_rows);
   memory.set_longest(memory.counts().total() + new_rows);
   memory.set_longest(*std::max_element(in.positions.begin(), in.positions.end()) + 1);
-  const Step all = all_rows(in, memory);
+  const Step all = all_rows(in, memory, scratch.linear);
 
   at::Tensor x = scratch.residual.matrix(all.batch * new_rows, config_.hidden_size, at::kFloat);
   ops::embed(in.ids, weights_.embed, weights_.beacon_embed, x);
-  const int64_t last = config_.num_hidden_layers - 1;
-  for (int64_t l = 0; l < last; ++l) {
-    x.add_(attention_block(all, all, l, x, memory, scratch));
-    x.add_(feed_forward_block(all, l, x, scratch));
+  at::Tensor normed = scratch.normed.matrix(x.size(0), config_.hidden_size, all.type);
+  ops::rms_norm(x, weights_.layers[0].input_norm, config_.rms_norm_eps, normed);
+  const auto last = static_cast<size_t>(config_.num_hidden_layers - 1);
+  for (size_t l = 0; l < last; ++l) {
+    const at::Tensor attended = attention_block(all, all, l, normed, memory, scratch);
+    ops::add_rms_norm(attended, x, weights_.layers[l].post_norm, config_.rms_norm_eps, normed);
+    const at::Tensor fed = feed_forward_block(all, l, normed, scratch);
+    ops::add_rms_norm(fed, x, weights_.layers[l + 1].input_norm, config_.rms_norm_eps, normed);
   }
 
   // Of the last layer every row's key and value is needed, but hidden states only of the rows asked for.
-  const Step wanted = last_rows(all, in);
-  const at::Tensor branch = attention_block(all, wanted, last, x, memory, scratch);
+  const Step wanted = last_rows(all, in, scratch.linear);
+  const at::Tensor attended = attention_block(all, wanted, last, normed, memory, scratch);
   memory.finish(new_rows);
   x = rows_of(x, all, wanted);
   if (wanted.rows > 0) {
-    x.add_(branch);
-    x.add_(feed_forward_block(wanted, last, x, scratch));
+    normed = scratch.normed.matrix(x.size(0), config_.hidden_size, wanted.type);
+    ops::add_rms_norm(attended, x, weights_.layers[last].post_norm, config_.rms_norm_eps, normed);
+    x.add_(feed_forward_block(wanted, last, normed, scratch));
   }
   at::Tensor out = at::empty({wanted.batch, wanted.rows, config_.hidden_size}, at::kFloat);
   ops::rms_norm(x, weights_.norm, config_.rms_norm_eps, out.view({-1, config_.hidden_size}));
@@ -168,37 +183,48 @@ void Transformer::project(const Step& step, const at::Tensor& x, const ops::Weig
   ops::linear(x, base, y, scratch.linear);
   if (!beacon.defined() || !step.beacon_index.defined()) return;
   const int64_t rows = step.beacon_index.numel();
-  at::Tensor gathered = scratch.gathered.matrix(rows, x.size(1), at::kFloat);
+  at::Tensor gathered = scratch.gathered.matrix(rows, x.size(1), x.scalar_type());
   at::index_select_out(gathered, x, 0, step.beacon_index);
-  at::Tensor projected = scratch.projected.matrix(rows, y.size(1), at::kFloat);
+  at::Tensor projected = scratch.projected.matrix(rows, y.size(1), y.scalar_type());
   ops::linear(gathered, beacon, projected, scratch.linear);
   at::Tensor target = y;
   target.index_copy_(0, step.beacon_index, projected);
 }
 
-at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int64_t index,
-                                        const at::Tensor& x, KvMemory& memory,
-                                        TransformerScratch& scratch) const {
-  const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
-  at::Tensor normed = scratch.normed.matrix(x.size(0), config_.hidden_size, at::kFloat);
-  ops::rms_norm(x, w.input_norm, config_.rms_norm_eps, normed);
+// Queries of the wanted rows, turned, [B, rows, N * H]: in bf16 when they are many and the keys are.
+at::Tensor Transformer::queries(const Step& all, const Step& wanted, size_t index, const at::Tensor& normed,
+                                at::ScalarType key_type, TransformerScratch& scratch) const {
+  const LayerWeights& w = weights_.layers[index];
+  const int64_t rows = wanted.batch * wanted.rows;
+  const at::Tensor q = scratch.q.matrix(rows, w.q.out, wanted.type);
+  project(wanted, rows_of(normed, all, wanted), w.q, w.beacon.q, q, scratch);
+  repeat_rows(wanted, q);
+  const bool narrow = key_type == wanted.type && wanted.rows > ops::kFewQueries;
+  const auto type = narrow ? key_type : at::kFloat;
+  const at::Tensor turned = type == wanted.type ? q : scratch.turned.matrix(rows, w.q.out, type);
+  const std::vector<int64_t> heads = {rows, config_.num_attention_heads, config_.head_dim};
+  ops::apply_rope(q.view(heads), wanted.table, turned.view(heads));
+  return turned.view({wanted.batch, wanted.rows, w.q.out});
+}
 
-  const at::Tensor k = scratch.k.matrix(x.size(0), w.k.out, at::kFloat);
-  const at::Tensor v = scratch.v.matrix(x.size(0), w.v.out, at::kFloat);
+at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, size_t index,
+                                        const at::Tensor& normed, KvMemory& memory,
+                                        TransformerScratch& scratch) const {
+  const LayerWeights& w = weights_.layers[index];
+  const auto layer = static_cast<int64_t>(index);
+  const at::Tensor k = scratch.k.matrix(normed.size(0), w.k.out, all.type);
+  const at::Tensor v = scratch.v.matrix(normed.size(0), w.v.out, all.type);
   project(all, normed, w.k, w.beacon.k, k, scratch);
   project(all, normed, w.v, w.beacon.v, v, scratch);
   repeat_rows(all, k);
   repeat_rows(all, v);
-  memory.write(index, k, v, all.table);
+  memory.write(layer, k, v, all.table);
   if (wanted.rows == 0) return {};
 
-  const int64_t rows = wanted.batch * wanted.rows;
-  const at::Tensor q = scratch.q.matrix(rows, w.q.out, at::kFloat);
-  project(wanted, rows_of(normed, all, wanted), w.q, w.beacon.q, q, scratch);
-  repeat_rows(wanted, q);
-  const at::Tensor q_heads = q.view({rows, config_.num_attention_heads, config_.head_dim});
-  ops::apply_rope(q_heads, wanted.table, q_heads);
-
+  const at::Tensor keys = visible_keys(all, layer, memory);
+  at::Tensor values = memory.values(layer, all.rows);
+  if (values.scalar_type() != keys.scalar_type()) values = values.to(keys.scalar_type());
+  const at::Tensor q = queries(all, wanted, index, normed, keys.scalar_type(), scratch);
   ops::AttentionOptions options;
   options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   options.mask = wanted.mask;
@@ -206,12 +232,11 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int
     options.gate = w.beacon.gate;
     options.gated_keys = all.beacon_keys;
   }
-  const at::Tensor attended = scratch.attended.matrix(rows, w.q.out, at::kFloat);
-  const at::Tensor q_btd = q.view({wanted.batch, wanted.rows, w.q.out});
-  ops::attention(q_btd, visible_keys(all, index, memory), memory.values(index, all.rows), options,
-                 attended.view(q_btd.sizes()), scratch.attention);
+  const int64_t rows = wanted.batch * wanted.rows;
+  const at::Tensor attended = scratch.attended.matrix(rows, w.q.out, q.scalar_type());
+  ops::attention(q, keys, values, options, attended.view(q.sizes()), scratch.attention);
 
-  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, at::kFloat);
+  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, wanted.type);
   project(wanted, attended, w.o, w.beacon.o, branch, scratch);
   return branch;
 }
@@ -227,18 +252,16 @@ at::Tensor Transformer::visible_keys(const Step& step, int64_t layer, const KvMe
   return turned;
 }
 
-at::Tensor Transformer::feed_forward_block(const Step& step, int64_t index, const at::Tensor& x,
+at::Tensor Transformer::feed_forward_block(const Step& step, size_t index, const at::Tensor& normed,
                                            TransformerScratch& scratch) const {
-  const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
-  const int64_t rows = x.size(0);
-  const at::Tensor normed = scratch.normed.matrix(rows, config_.hidden_size, at::kFloat);
-  ops::rms_norm(x, w.post_norm, config_.rms_norm_eps, normed);
-  const at::Tensor gate = scratch.gate.matrix(rows, w.gate.out, at::kFloat);
-  const at::Tensor up = scratch.up.matrix(rows, w.up.out, at::kFloat);
+  const LayerWeights& w = weights_.layers[index];
+  const int64_t rows = normed.size(0);
+  const at::Tensor gate = scratch.gate.matrix(rows, w.gate.out, step.type);
+  const at::Tensor up = scratch.up.matrix(rows, w.up.out, step.type);
   ops::linear(normed, w.gate, gate, scratch.linear);
   project(step, normed, w.up, w.beacon.up, up, scratch);
   ops::swiglu(gate, up, gate);
-  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, at::kFloat);
+  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, step.type);
   project(step, gate, w.down, w.beacon.down, branch, scratch);
   return branch;
 }

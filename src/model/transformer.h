@@ -33,11 +33,13 @@ struct ForwardRows {
   int64_t hidden_rows = 0;  // how many of the last rows the caller wants hidden states of, 0..T
 };
 
-// Buffers of one worker; grow to the largest step and stay. f32, rows R = B * T.
+// Buffers of one worker; grow to the largest step and stay. Rows R = B * T; the residual is f32, the others
+// of the type of activations.
 struct TransformerScratch {
   ops::Scratch residual;  // [R, D]
   ops::Scratch normed;    // [R, D]
   ops::Scratch q;         // [R, N * H]
+  ops::Scratch turned;    // [R, N * H] after RoPE, where that changes the type
   ops::Scratch k, v;      // [R, K * H]
   ops::Scratch attended;  // [R, N * H]
   ops::Scratch gate, up;  // [R, F]
@@ -66,8 +68,8 @@ class Transformer {
 
  private:
   struct Step;  // what is the same for all layers of one forward
-  Step all_rows(const ForwardRows& rows, const KvMemory& memory) const;
-  Step last_rows(const Step& all, const ForwardRows& rows) const;
+  Step all_rows(const ForwardRows& rows, const KvMemory& memory, const ops::LinearContext& context) const;
+  Step last_rows(const Step& all, const ForwardRows& rows, const ops::LinearContext& context) const;
   static at::Tensor rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted);
   static void repeat_rows(const Step& step, const at::Tensor& matrix);
 
@@ -77,9 +79,11 @@ class Transformer {
   at::Tensor visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const;
   // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written,
   // the result is that of the `wanted` ones.
-  at::Tensor attention_block(const Step& all, const Step& wanted, int64_t layer, const at::Tensor& x,
+  at::Tensor queries(const Step& all, const Step& wanted, size_t layer, const at::Tensor& normed,
+                     at::ScalarType key_type, TransformerScratch& scratch) const;
+  at::Tensor attention_block(const Step& all, const Step& wanted, size_t layer, const at::Tensor& normed,
                              KvMemory& memory, TransformerScratch& scratch) const;
-  at::Tensor feed_forward_block(const Step& step, int64_t layer, const at::Tensor& x,
+  at::Tensor feed_forward_block(const Step& step, size_t layer, const at::Tensor& normed,
                                 TransformerScratch& scratch) const;
 
   ModelConfig config_;

@@ -7,37 +7,75 @@
 
 #include "base/check.h"
 #include "kernels/attention.h"
+#include "kernels/attention_decode.h"
+#include "ops/element_type.h"
 
 namespace beacon::ops {
 namespace {
 
-// Up to this many queries the keys are split over threads, beyond it the rows.
-constexpr int64_t kDecodeRows = 8;
+// Head n of row r of x [rows, heads * head_dim].
+kernels::HeadArray heads_of(const at::Tensor& x, int64_t head_dim) {
+  return {x.const_data_ptr(), x.stride(0), head_dim, element_type(x)};
+}
 
-kernels::AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                     const AttentionOptions& options, const at::Tensor& out,
-                                     int64_t batch_row) {
+// x [K, S, H] as rows of heads.
+kernels::HeadArray rows_of(const at::Tensor& x) {
+  return {x.const_data_ptr(), x.stride(1), x.stride(0), element_type(x)};
+}
+
+// One batch row: q, out [T, N * H], k, v [K, S, H].
+struct Heads {
+  at::Tensor q, k, v, out;
+};
+
+void run_rows(const Heads& x, const AttentionOptions& options, AttentionContext& context) {
   kernels::AttentionParams params;
-  const int64_t head_dim = k.size(3);
-  const int64_t width = q.size(2);
-  params.q = q.const_data_ptr<float>() + batch_row * q.stride(0);
-  params.q_row_stride = q.stride(1);
-  params.q_head_stride = head_dim;
-  params.kv_type = k.scalar_type() == at::kBFloat16 ? DType::kBF16 : DType::kF32;
-  params.k = static_cast<const std::byte*>(k.const_data_ptr()) + batch_row * k.stride(0) * k.element_size();
-  params.k_head_stride = k.stride(1);
-  params.k_row_stride = k.stride(2);
-  params.v = static_cast<const std::byte*>(v.const_data_ptr()) + batch_row * v.stride(0) * v.element_size();
-  params.v_head_stride = v.stride(1);
-  params.v_row_stride = v.stride(2);
-  params.out = out.data_ptr<float>() + batch_row * out.stride(0);
-  params.out_row_stride = out.stride(1);
-  params.out_head_stride = head_dim;
-  params.num_queries = q.size(1);
-  params.num_keys = k.size(2);
-  params.num_heads = width / head_dim;
-  params.num_kv_heads = k.size(1);
-  params.head_dim = head_dim;
+  params.head_dim = x.k.size(2);
+  params.q = heads_of(x.q, params.head_dim);
+  params.k = rows_of(x.k);
+  params.v = rows_of(x.v);
+  params.out = {x.out.data_ptr(), x.out.stride(0), params.head_dim, element_type(x.out)};
+  params.num_queries = x.q.size(0);
+  params.num_keys = x.k.size(1);
+  params.num_heads = x.q.size(1) / params.head_dim;
+  params.num_kv_heads = x.k.size(0);
+  params.scale = static_cast<float>(options.scale);
+  if (options.mask.defined()) {
+    params.mask = options.mask.const_data_ptr<uint8_t>();
+    params.mask_row_stride = options.mask.stride(0);
+  }
+  if (options.gate.defined()) {
+    params.head_bias = options.gate.const_data_ptr<float>();
+    params.bias_keys = options.gated_keys.const_data_ptr<uint8_t>();
+  }
+  const int64_t per_thread = kernels::attention_forward_scratch_floats(params);
+  float* scratch = context.per_thread.floats(per_thread * num_threads());
+  // Later rows see more keys: units are handed out one by one.
+  parallel_each(kernels::attention_forward_units(params), [&](int64_t unit) {
+    kernels::attention_forward(params, unit, unit + 1, scratch + thread_index() * per_thread);
+  });
+}
+
+kernels::AttentionDecodeParams decode_params(const Heads& x, const AttentionOptions& options) {
+  kernels::AttentionDecodeParams params;
+  params.head_dim = x.k.size(2);
+  params.q = x.q.const_data_ptr<float>();
+  params.q_row_stride = x.q.stride(0);
+  params.q_head_stride = params.head_dim;
+  params.kv_type = element_type(x.k);
+  params.k = x.k.const_data_ptr();
+  params.k_head_stride = x.k.stride(0);
+  params.k_row_stride = x.k.stride(1);
+  params.v = x.v.const_data_ptr();
+  params.v_head_stride = x.v.stride(0);
+  params.v_row_stride = x.v.stride(1);
+  params.out = x.out.data_ptr<float>();
+  params.out_row_stride = x.out.stride(0);
+  params.out_head_stride = params.head_dim;
+  params.num_queries = x.q.size(0);
+  params.num_keys = x.k.size(1);
+  params.num_heads = x.q.size(1) / params.head_dim;
+  params.num_kv_heads = x.k.size(0);
   params.scale = static_cast<float>(options.scale);
   if (options.mask.defined()) {
     params.mask = options.mask.const_data_ptr<uint8_t>();
@@ -52,15 +90,8 @@ kernels::AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, c
   return params;
 }
 
-void run_rows(const kernels::AttentionParams& params, AttentionContext& context) {
-  const int64_t per_thread = kernels::attention_scratch_floats(params);
-  float* scratch = context.per_thread.floats(per_thread * num_threads());
-  parallel_for(kernels::attention_units(params), 1, [&](int64_t begin, int64_t end) {
-    kernels::attention_prefill(params, begin, end, scratch + thread_index() * per_thread);
-  });
-}
-
-void run_keys(const kernels::AttentionParams& params, AttentionContext& context) {
+void run_keys(const Heads& x, const AttentionOptions& options, AttentionContext& context) {
+  const kernels::AttentionDecodeParams params = decode_params(x, options);
   const int64_t chunks = kernels::attention_decode_chunks(params, num_threads());
   const int64_t per_thread = kernels::attention_decode_scratch_floats(params);
   float* scratch = context.per_thread.floats(per_thread * num_threads());
@@ -82,12 +113,13 @@ void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, co
                (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2)));
   BEACON_CHECK(!options.gate.defined() ||
                (options.gated_keys.defined() && options.gated_keys.numel() == k.size(2)));
+  BEACON_CHECK(q.scalar_type() == out.scalar_type() && k.scalar_type() == v.scalar_type());
   for (int64_t b = 0; b < q.size(0); ++b) {
-    const auto params = make_params(q, k, v, options, out, b);
-    if (params.num_queries <= kDecodeRows) {
-      run_keys(params, context);
+    const Heads heads = {q[b], k[b], v[b], out[b]};
+    if (q.size(1) <= kFewQueries && q.scalar_type() == at::kFloat) {
+      run_keys(heads, options, context);
     } else {
-      run_rows(params, context);
+      run_rows(heads, options, context);
     }
   }
 }

@@ -24,9 +24,13 @@ struct AttentionContext {
   Scratch partials;
 };
 
-// out = softmax(scale q k^T + gate + mask) v. q, out [B, T, N * H] contiguous f32; k, v [B, K, S, H] of f32
-// or bf16 with unit stride in H. Keys are rotated already. Splits over threads by KV head and rows, and by
-// keys when T is small.
+// Up to this many f32 queries are bound by the reading of keys and values, which are then split over threads.
+inline constexpr int64_t kFewQueries = 8;
+
+// out = softmax(scale q k^T + gate + mask) v. q, out [B, T, N * H] contiguous, of one type, and k, v [B, K,
+// S, H] with unit stride in H, of one type; types are f32 and bf16. Keys are rotated already. Where all are
+// bf16 and the processor multiplies it, products and weights are bf16 and sums f32; else all arithmetic is
+// f32.
 void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
                const at::Tensor& out, AttentionContext& context);
 

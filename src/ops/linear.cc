@@ -59,27 +59,52 @@ void linear_few_rows(const at::Tensor& x, const Weight& weight, const at::Tensor
                [&](int64_t begin, int64_t end) { kernels::linear_rows(params, begin, end); });
 }
 
+// The same matrix in f32: itself, or a copy in scratch.
+at::Tensor widened(const at::Tensor& x, Scratch& scratch) {
+  if (x.scalar_type() == at::kFloat) return x;
+  return scratch.matrix(x.size(0), x.size(1), at::kFloat).copy_(x);
+}
+
+void linear_f32(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
+  at::Tensor out = y;
+  at::mm_out(out, x, gemm_operand(weight, context).t());
+  if (weight.bias.defined()) out.add_(weight.bias);
+}
+
+void linear_bf16(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
+  const at::Tensor w = gemm_operand(weight, context);
+  const bool rounded = x.scalar_type() == at::kBFloat16;
+  const at::Tensor x16 = rounded ? x : context.rounded.matrix(x.size(0), x.size(1), at::kBFloat16).copy_(x);
+  at::Tensor out = y;
+  if (y.scalar_type() == at::kBFloat16 && !weight.bias.defined()) {
+    at::mm_out(out, x16, w.t());
+    return;
+  }
+  at::Tensor y16 = context.product.matrix(x.size(0), weight.out, at::kBFloat16);
+  at::mm_out(y16, x16, w.t());
+  if (weight.bias.defined()) {
+    at::add_out(out, y16, weight.bias);  // in f32
+  } else {
+    out.copy_(y16);
+  }
+}
+
 }  // namespace
 
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
   BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
-  BEACON_CHECK(x.scalar_type() == at::kFloat && y.scalar_type() == at::kFloat && x.stride(1) == 1 &&
-               y.stride(1) == 1);
+  BEACON_CHECK(x.stride(1) == 1 && y.stride(1) == 1);
   if (x.size(0) == 0) return;
-  if (x.size(0) <= kFewRows) return linear_few_rows(x, weight, y);
-
-  const at::Tensor w = gemm_operand(weight, context);
-  at::Tensor out = y;
-  if (context.compute == at::kBFloat16) {
-    at::Tensor x16 = context.rounded.matrix(x.size(0), x.size(1), at::kBFloat16);
-    x16.copy_(x);
-    at::Tensor y16 = context.product.matrix(x.size(0), weight.out, at::kBFloat16);
-    at::mm_out(y16, x16, w.t());
-    out.copy_(y16);
+  if (x.size(0) <= kFewRows) {
+    const bool wide = y.scalar_type() == at::kFloat;
+    const at::Tensor y32 = wide ? y : context.product.matrix(y.size(0), y.size(1), at::kFloat);
+    linear_few_rows(widened(x, context.rounded), weight, y32);
+    if (!wide) at::Tensor(y).copy_(y32);
+  } else if (context.compute == at::kBFloat16) {
+    linear_bf16(x, weight, y, context);
   } else {
-    at::mm_out(out, x, w.t());
+    linear_f32(x, weight, y, context);
   }
-  if (weight.bias.defined()) out.add_(weight.bias);
 }
 
 at::Tensor linear_reference(const at::Tensor& x, const Weight& weight) {

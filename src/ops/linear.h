@@ -31,15 +31,16 @@ struct Weight {
 struct LinearContext {
   at::ScalarType compute = at::kFloat;
   Scratch expanded;  // the weight in the compute type
-  Scratch rounded;   // x in bf16
-  Scratch product;   // the bf16 product before it is widened
+  Scratch rounded;   // x in the type that is multiplied
+  Scratch product;   // the product before it gets y's type
 };
 
 // Up to this many rows are multiplied straight from the blocks; more are worth expanding the weight first.
 inline constexpr int64_t kFewRows = 12;
 
-// y = x W^T + bias. x [R, I] f32 with unit column stride, y [R, O] f32 with unit column stride; no overlap.
-// Few rows run on the fused kernel in f32; many rows through torch's GEMM in context.compute.
+// y = x W^T + bias. x [R, I] and y [R, O] with unit column stride, f32 or, when context.compute is bf16,
+// either of them bf16; no overlap. Few rows run on the fused kernel in f32; many rows through torch's GEMM in
+// context.compute.
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
 
 // The slow twin: expands the whole weight to f32 and multiplies in f32.

@@ -8,7 +8,8 @@
 #include <numeric>
 
 #include "base/check.h"
-#include "kernels/rope.h"
+#include "kernels/rows.h"
+#include "ops/element_type.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops {
@@ -161,27 +162,24 @@ RopeTable Rope::table(int64_t first, int64_t count, int64_t longest) const {
 
 void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y) {
   BEACON_CHECK(x.dim() == 3 && y.sizes() == x.sizes() && x.stride(2) == 1 && y.stride(2) == 1);
-  const int64_t rows = table.cos.size(0), half = table.cos.size(1);
-  BEACON_CHECK(x.size(2) == 2 * half);
+  BEACON_CHECK(x.size(2) == 2 * table.cos.size(1));
   if (x.size(0) == 0) return;
-  BEACON_CHECK(rows > 0 && x.size(0) % rows == 0);
-  for (int64_t block = 0; block < x.size(0); block += rows) {
-    parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
-      kernels::RopeParams params;
-      params.x = x.const_data_ptr<float>() + (block + begin) * x.stride(0);
-      params.x_row_stride = x.stride(0);
-      params.x_head_stride = x.stride(1);
-      params.y = y.data_ptr<float>() + (block + begin) * y.stride(0);
-      params.y_row_stride = y.stride(0);
-      params.y_head_stride = y.stride(1);
-      params.cos = table.cos.const_data_ptr<float>() + begin * half;
-      params.sin = table.sin.const_data_ptr<float>() + begin * half;
-      params.rows = end - begin;
-      params.heads = x.size(1);
-      params.head_dim = x.size(2);
-      kernels::rope(params);
-    });
-  }
+  kernels::RotateRows rows;
+  rows.x_type = element_type(x);
+  rows.x = x.const_data_ptr();
+  rows.x_row_stride = x.stride(0);
+  rows.x_head_stride = x.stride(1);
+  rows.y_type = element_type(y);
+  rows.y = y.data_ptr();
+  rows.y_row_stride = y.stride(0);
+  rows.y_head_stride = y.stride(1);
+  rows.cos = table.cos.const_data_ptr<float>();
+  rows.sin = table.sin.const_data_ptr<float>();
+  rows.table_rows = table.cos.size(0);
+  rows.heads = x.size(1);
+  rows.head_dim = x.size(2);
+  BEACON_CHECK(rows.table_rows > 0 && x.size(0) % rows.table_rows == 0);
+  parallel_for(x.size(0), 16, [&](int64_t begin, int64_t end) { kernels::rotate_rows(rows, begin, end); });
 }
 
 }  // namespace beacon::ops

@@ -53,8 +53,8 @@ class Rope {
   float attention_factor_ = 1.0F;
 };
 
-// y = rotate(x): x, y [R, heads, H] f32 with unit stride in H, the table's rows repeat every T rows (R = B *
-// T). y may be x.
+// y = rotate(x): x, y [R, heads, H] f32 or bf16 with unit stride in H, the table's rows repeat every T rows
+// (R = B * T). y may be x.
 void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y);
 
 }  // namespace beacon::ops

@@ -1,7 +1,8 @@
+#include "kernels/attention_decode.h"
+
 #include <thread>
 
-#include "attention_fixture.h"
-#include "kernels/attention.h"
+#include "attention_decode_fixture.h"
 
 namespace beacon::kernels {
 namespace {
@@ -10,7 +11,7 @@ class AttentionDecodeTest : public KernelTest {
  protected:
   std::vector<float> run(const AttentionProblem& problem, int64_t chunks) {
     std::vector<float> out;
-    const AttentionParams p = problem.params(out);
+    const AttentionDecodeParams p = problem.params(out);
     std::vector<float> partials(attention_partial_floats(p, chunks), NAN);
     for (int64_t unit = p.num_kv_heads * chunks - 1; unit >= 0; --unit) {
       std::vector<float> scratch(static_cast<size_t>(attention_decode_scratch_floats(p)) + 2, NAN);
@@ -54,7 +55,7 @@ TEST_P(AttentionDecodeTest, MoreChunksThanKeysAndChunksThatSeeNothing) {
 TEST_P(AttentionDecodeTest, ThreadsChangeNothing) {
   const AttentionProblem problem({2, 900, 9, 3, 64}, random_);
   std::vector<float> out;
-  const AttentionParams p = problem.params(out);
+  const AttentionDecodeParams p = problem.params(out);
   const int64_t chunks = 3;
   std::vector<float> partials(attention_partial_floats(p, chunks));
   std::vector<float> one(attention_decode_scratch_floats(p));
@@ -67,7 +68,7 @@ TEST_P(AttentionDecodeTest, ThreadsChangeNothing) {
 }
 
 TEST_P(AttentionDecodeTest, ProposesChunksThatKeepThreadsBusy) {
-  AttentionParams p;
+  AttentionDecodeParams p;
   p.num_kv_heads = 3;
   p.num_keys = 8192;
   EXPECT_EQ(attention_decode_chunks(p, 1), 1);

@@ -1,119 +1,382 @@
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <thread>
 
-#include "attention_fixture.h"
+#include "kernel_test.h"
+#include "kernels/reference/reference.h"
 
 namespace beacon::kernels {
 namespace {
 
+struct Case {
+  int64_t queries = 1;
+  int64_t keys = 1;
+  int64_t heads = 1;
+  int64_t kv_heads = 1;
+  int64_t head_dim = 64;
+  DType type = DType::kF32;
+  enum Mask { kCausal, kRandom, kBlocks } mask = kCausal;
+  bool bias = false;
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << "T " << c.queries << " S " << c.keys << " N " << c.heads << " K " << c.kv_heads << " H "
+             << c.head_dim << " " << dtype_info(c.type).name << " mask " << c.mask << " bias " << c.bias;
+}
+
+// An array [rows, heads, H] with padded strides, its elements exact in its type.
+struct Array {
+  Array(DType type, int64_t rows, int64_t heads, int64_t dim)
+      : type(type),
+        rows(rows),
+        heads(heads),
+        dim(dim),
+        head_stride(dim + 2),
+        row_stride(heads * head_stride + 4) {
+    floats.assign(static_cast<size_t>(rows * row_stride), -77.0F);
+    halves.resize(floats.size());
+  }
+  void fill(std::mt19937& random) {
+    std::normal_distribution<float> draw(0.0F, 1.0F);
+    for (float& value : floats) value = draw(random);
+    reference::f32_to_bf16(floats.data(), halves.data(), static_cast<int64_t>(floats.size()));
+    if (type == DType::kBF16)
+      reference::bf16_to_f32(halves.data(), floats.data(), static_cast<int64_t>(floats.size()));
+  }
+  HeadOutput output() {
+    return {type == DType::kBF16 ? static_cast<void*>(halves.data()) : floats.data(), row_stride, head_stride,
+            type};
+  }
+  HeadArray input() { return {output().data, row_stride, head_stride, type}; }
+  std::vector<float> values() const {
+    std::vector<float> result;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t n = 0; n < heads; ++n) {
+        for (int64_t h = 0; h < dim; ++h) {
+          const auto at = static_cast<size_t>(r * row_stride + n * head_stride + h);
+          result.push_back(type == DType::kBF16 ? reference::bf16_to_f32_one(halves[at]) : floats[at]);
+        }
+      }
+    }
+    return result;
+  }
+  bool padding_untouched() const {
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto at = static_cast<size_t>(r * row_stride + heads * head_stride - 2);
+      if (type == DType::kBF16 ? halves[at] != 0 : floats[at] != -77.0F) return false;
+    }
+    return true;
+  }
+  DType type;
+  int64_t rows, heads, dim, head_stride, row_stride;
+  std::vector<float> floats;
+  std::vector<uint16_t> halves;
+};
+
+struct Results {
+  Results(const Case& c)
+      : out(c.type, c.queries, c.heads, c.head_dim),
+        dq(c.type, c.queries, c.heads, c.head_dim),
+        dk(c.type, c.keys, c.kv_heads, c.head_dim),
+        dv(c.type, c.keys, c.kv_heads, c.head_dim),
+        lse(static_cast<size_t>(c.heads * c.queries)),
+        dbias(static_cast<size_t>(c.heads)) {}
+  Array out, dq, dk, dv;
+  std::vector<float> lse, dbias;
+};
+
+class Problem {
+ public:
+  Problem(const Case& c, std::mt19937& random)
+      : case_(c),
+        q_(c.type, c.queries, c.heads, c.head_dim),
+        dout_(c.type, c.queries, c.heads, c.head_dim),
+        k_(c.type, c.keys, c.kv_heads, c.head_dim),
+        v_(c.type, c.keys, c.kv_heads, c.head_dim) {
+    for (Array* array : {&q_, &dout_, &k_, &v_}) array->fill(random);
+    for (int64_t n = 0; n < c.heads; ++n) bias_.push_back(static_cast<float>(n % 5) - 2.5F);
+    for (int64_t s = 0; s < c.keys; ++s) bias_keys_.push_back(random() % 2 == 0 ? 0 : 5);
+    for (int64_t t = 0; t < c.queries; ++t) {
+      for (int64_t s = 0; s < c.keys + 3; ++s) {
+        // Query 1 sees nothing. Whole stretches of keys are visible or not, or single ones.
+        const bool visible = c.mask == Case::kBlocks ? (s / 70 + t / 23) % 3 == 0 : random() % 3 == 0;
+        mask_.push_back(t != 1 && visible ? 1 + random() % 255 : 0);
+      }
+    }
+  }
+  AttentionParams params(Results& results) {
+    const Case& c = case_;
+    AttentionParams p;
+    p.q = q_.input();
+    p.k = k_.input();
+    p.v = v_.input();
+    p.dout = dout_.input();
+    p.num_queries = c.queries;
+    p.num_keys = c.keys;
+    p.num_heads = c.heads;
+    p.num_kv_heads = c.kv_heads;
+    p.head_dim = c.head_dim;
+    p.scale = 1.0F / std::sqrt(static_cast<float>(c.head_dim));
+    if (c.mask != Case::kCausal) {
+      p.mask = mask_.data();
+      p.mask_row_stride = c.keys + 3;
+    }
+    if (c.bias) {
+      p.head_bias = bias_.data();
+      p.bias_keys = bias_keys_.data();
+      p.dbias = results.dbias.data();
+    }
+    p.out = results.out.output();
+    p.lse = results.lse.data();
+    p.dq = results.dq.output();
+    p.dk = results.dk.output();
+    p.dv = results.dv.output();
+    return p;
+  }
+
+ private:
+  Case case_;
+  Array q_, dout_, k_, v_;
+  std::vector<float> bias_;
+  std::vector<uint8_t> bias_keys_, mask_;
+};
+
+// Scratch of exactly the size asked for, off any alignment, full of NaN.
+class GuardedFloats {
+ public:
+  explicit GuardedFloats(int64_t n) : floats_(static_cast<size_t>(n) + 2, NAN) { floats_.back() = 5.0F; }
+  ~GuardedFloats() { EXPECT_EQ(floats_.back(), 5.0F); }
+  float* data() { return floats_.data() + 1; }
+
+ private:
+  std::vector<float> floats_;
+};
+
+void run_forward(const AttentionParams& p, int64_t begin, int64_t end) {
+  GuardedFloats scratch(attention_forward_scratch_floats(p));
+  attention_forward(p, begin, end, scratch.data());
+}
+
+// One unit at a time and backwards.
+void run_forward(const AttentionParams& p) {
+  for (int64_t unit = attention_forward_units(p) - 1; unit >= 0; --unit) run_forward(p, unit, unit + 1);
+}
+
+void run_backward(const AttentionParams& p) {
+  GuardedFloats workspace(attention_backward_workspace_floats(p));
+  GuardedFloats scratch(attention_backward_scratch_floats(p));
+  const int64_t rows = attention_backward_row_units(p);
+  for (int64_t unit = rows - 1; unit >= 0; --unit)
+    attention_backward_rows(p, unit, unit + 1, workspace.data(), scratch.data());
+  for (int64_t unit = attention_backward_key_units(p) - 1; unit >= 0; --unit)
+    attention_backward_keys(p, unit, unit + 1, workspace.data(), scratch.data());
+  for (int64_t unit = rows - 1; unit >= 0; --unit)
+    attention_backward_queries(p, unit, unit + 1, workspace.data(), scratch.data());
+  attention_backward_bias(p, workspace.data());
+}
+
+// All units of a phase, cut in two that run at the same time.
+template <typename Phase>
+void in_two_threads(int64_t units, int64_t scratch_floats, const Phase& phase) {
+  GuardedFloats first(scratch_floats);
+  GuardedFloats second(scratch_floats);
+  std::thread other([&] { phase(0, units / 3, first.data()); });
+  phase(units / 3, units, second.data());
+  other.join();
+}
+
+void run_threaded(const AttentionParams& p) {
+  GuardedFloats workspace(attention_backward_workspace_floats(p));
+  float* work = workspace.data();
+  const int64_t floats = attention_backward_scratch_floats(p);
+  in_two_threads(attention_forward_units(p), attention_forward_scratch_floats(p),
+                 [&](int64_t a, int64_t b, float* s) { attention_forward(p, a, b, s); });
+  in_two_threads(attention_backward_row_units(p), floats,
+                 [&](int64_t a, int64_t b, float* s) { attention_backward_rows(p, a, b, work, s); });
+  in_two_threads(attention_backward_key_units(p), floats,
+                 [&](int64_t a, int64_t b, float* s) { attention_backward_keys(p, a, b, work, s); });
+  in_two_threads(attention_backward_row_units(p), floats,
+                 [&](int64_t a, int64_t b, float* s) { attention_backward_queries(p, a, b, work, s); });
+  attention_backward_bias(p, work);
+}
+
 class AttentionTest : public KernelTest {
  protected:
-  // One unit at a time, each with its own scratch of exactly the size asked for, off any alignment.
-  std::vector<float> run_by_units(const AttentionProblem& problem) {
-    std::vector<float> out;
-    const AttentionParams p = problem.params(out);
-    for (int64_t unit = attention_units(p) - 1; unit >= 0; --unit) {
-      std::vector<float> scratch(static_cast<size_t>(attention_scratch_floats(p)) + 2, NAN);
-      scratch.back() = 5.0F;
-      attention_prefill(p, unit, unit + 1, scratch.data() + 1);
-      EXPECT_EQ(scratch.back(), 5.0F);
+  // The twin runs its own table only for what depends on the instruction set.
+  void expect(Problem& problem, const Case& c, Results& expected) {
+    const std::string_view isa = GetParam();
+    set_isa_for_tests("reference");
+    const AttentionParams p = problem.params(expected);
+    run_forward(p);
+    run_backward(p);
+    set_isa_for_tests(isa);
+    (void)c;
+  }
+
+  // Every element within a share of the largest one: f32 sums of some hundred terms, or weights and gradients
+  // of scores rounded to bf16 (2^-9 each, and of either sign) and a rounded result (2^-9). One wrong or
+  // missing key in a few hundred moves a row of dk or dv altogether and the others by a twentieth.
+  void expect_near_in(const Case& c, const std::vector<float>& actual, const std::vector<float>& expected,
+                      double floor = 0) {
+    double size = floor;
+    for (const float value : expected) {
+      if (std::isfinite(value)) size = std::max(size, std::fabs(static_cast<double>(value)));
     }
-    return out;
+    const double share = c.type == DType::kBF16 ? 3 * 0x1p-8 : 1e-5;
+    expect_near(actual, expected, [&](size_t) { return share * size + 1e-30; });
+  }
+
+  void expect_right(const Case& c) {
+    SCOPED_TRACE(testing::PrintToString(c));
+    Problem problem(c, random_);
+    Results expected(c), actual(c);
+    expect(problem, c, expected);
+    const AttentionParams p = problem.params(actual);
+    run_forward(p);
+    expect_near_in(c, actual.out.values(), expected.out.values());
+    for (size_t i = 0; i < actual.lse.size(); ++i) {
+      // Scores of size 8 at most, summed and logged in f32; weights below are not rounded for it.
+      if (std::isfinite(expected.lse[i]))
+        EXPECT_NEAR(actual.lse[i], expected.lse[i], 1e-5) << i;
+      else
+        EXPECT_EQ(actual.lse[i], expected.lse[i]) << i;
+    }
+    run_backward(p);
+    // A softmax over one key has no gradient: what cancels there has the size of its terms.
+    const double terms = std::sqrt(static_cast<double>(c.head_dim)) / 4;
+    expect_near_in(c, actual.dq.values(), expected.dq.values(), terms);
+    expect_near_in(c, actual.dk.values(), expected.dk.values(), terms);
+    expect_near_in(c, actual.dv.values(), expected.dv.values());
+    if (c.bias) expect_near_in(c, actual.dbias, expected.dbias, std::sqrt(static_cast<double>(c.queries)));
+    for (const Array* array : {&actual.out, &actual.dq, &actual.dk, &actual.dv})
+      EXPECT_TRUE(array->padding_untouched());
   }
 };
 BEACON_FOR_EVERY_ISA(AttentionTest);
 
 TEST_P(AttentionTest, EqualsTheReference) {
-  for (const AttentionCase& c : attention_cases()) {
-    SCOPED_TRACE(testing::PrintToString(c));
-    const AttentionProblem problem(c, random_);
-    expect_near(run_by_units(problem), problem.expected(), [&](size_t) { return problem.tolerance(); });
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    expect_right({1, 1, 1, 1, 8, type});
+    expect_right({5, 5, 2, 1, 16, type});
+    expect_right({64, 64, 3, 3, 64, type});
+    expect_right({65, 200, 9, 3, 64, type});
+    expect_right({7, 129, 4, 4, 32, type});
+    expect_right({130, 131, 2, 1, 24, type});
+    expect_right({9, 64, 4, 1, 256, type});
+    expect_right({3, 70, 2, 2, 1, type});
+    expect_right({6, 90, 4, 2, 7, type});
+    expect_right({17, 65, 3, 1, 100, type});
+    // Keys in several units.
+    expect_right({40, 1200, 3, 1, 16, type, Case::kCausal, true});
   }
 }
 
-TEST_P(AttentionTest, QueriesThatSeeNothingGetZeros) {
-  const AttentionProblem problem({4, 50, 2, 2, 16, DType::kF32, AttentionCase::kRandom}, random_);
-  std::vector<float> unused;
-  const AttentionParams p = problem.params(unused);
-  const auto out = run_by_units(problem);
-  for (int64_t n = 0; n < 2; ++n) {
-    for (int64_t h = 0; h < 16; ++h) EXPECT_EQ(out[p.out_row_stride + n * p.out_head_stride + h], 0.0F);
+TEST_P(AttentionTest, MasksAndBias) {
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    for (const auto mask : {Case::kCausal, Case::kRandom, Case::kBlocks}) {
+      for (const bool bias : {false, true}) expect_right({70, 350, 6, 2, 16, type, mask, bias});
+    }
+    // With a mask there may be more queries than keys.
+    expect_right({80, 30, 2, 1, 16, type, Case::kRandom});
   }
+}
+
+TEST_P(AttentionTest, QueriesThatSeeNothing) {
+  const Case c{4, 50, 2, 2, 16, DType::kF32, Case::kRandom};
+  Problem problem(c, random_);
+  Results results(c);
+  const AttentionParams p = problem.params(results);
+  run_forward(p);
+  run_backward(p);
+  for (int64_t i = 2 * 16; i < 4 * 16; ++i) {
+    EXPECT_EQ(results.out.values()[static_cast<size_t>(i)], 0.0F);
+    EXPECT_EQ(results.dq.values()[static_cast<size_t>(i)], 0.0F);
+  }
+  EXPECT_EQ(results.lse[1], INFINITY);
 }
 
 TEST_P(AttentionTest, TheCutIntoUnitsAndThreadsChangesNothing) {
-  for (const AttentionCase& c :
-       {AttentionCase{200, 333, 6, 2, 64}, AttentionCase{130, 257, 3, 3, 40, DType::kBF16}}) {
-    const AttentionProblem problem(c, random_);
-    std::vector<float> whole;
-    AttentionParams p = problem.params(whole);
-    const int64_t units = attention_units(p);
-    std::vector<float> scratch(attention_scratch_floats(p));
-    attention_prefill(p, 0, units, scratch.data());
-    EXPECT_EQ(run_by_units(problem), whole);
-
-    std::vector<float> threaded;
-    p = problem.params(threaded);
-    std::vector<float> other_scratch(scratch.size());
-    std::thread other([&] { attention_prefill(p, 0, units / 3, other_scratch.data()); });
-    attention_prefill(p, units / 3, units, scratch.data());
-    other.join();
-    EXPECT_EQ(threaded, whole);
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    const Case c{90, 600, 6, 2, 16, type, Case::kCausal, true};
+    Problem problem(c, random_);
+    Results single(c), threaded(c);
+    const AttentionParams p = problem.params(single);
+    run_forward(p);
+    run_backward(p);
+    run_threaded(problem.params(threaded));
+    EXPECT_EQ(single.lse, threaded.lse);
+    EXPECT_EQ(single.dbias, threaded.dbias);
+    EXPECT_EQ(single.out.values(), threaded.out.values());
+    EXPECT_EQ(single.dq.values(), threaded.dq.values());
+    EXPECT_EQ(single.dk.values(), threaded.dk.values());
+    EXPECT_EQ(single.dv.values(), threaded.dv.values());
   }
 }
 
-TEST_P(AttentionTest, CausalEqualsItsMask) {
-  const AttentionCase c{70, 190, 4, 2, 32};
-  const AttentionProblem problem(c, random_);
-  std::vector<uint8_t> mask(70 * 190);
-  for (int64_t t = 0; t < 70; ++t) std::fill_n(mask.begin() + t * 190, 190 - 70 + t + 1, uint8_t{1});
-  const auto causal = run_by_units(problem);
-  std::vector<float> masked;
-  AttentionParams p = problem.params(masked);
-  p.mask = mask.data();
-  p.mask_row_stride = 190;
-  std::vector<float> scratch(attention_scratch_floats(p));
-  attention_prefill(p, 0, attention_units(p), scratch.data());
-  expect_near(masked, causal, [&](size_t) { return problem.tolerance(); });
-}
-
+// A pair of very large scores: the weights are 0 and 1, nothing overflows.
 TEST_P(AttentionTest, LargeScoresStayFinite) {
-  const AttentionCase c{70, 200, 2, 1, 16};
-  const AttentionProblem problem(c, random_);
-  std::vector<float> out;
-  AttentionParams p = problem.params(out);
+  const Case c{70, 200, 2, 1, 16};
+  Problem problem(c, random_);
+  Results results(c);
+  AttentionParams p = problem.params(results);
   p.scale = 1e4F;
-  std::vector<float> scratch(attention_scratch_floats(p));
-  attention_prefill(p, 0, attention_units(p), scratch.data());
-  // Nearly all weight is on the key with the largest score: results are (between) rows of values.
-  for (const float value : out) {
-    ASSERT_TRUE(std::isfinite(value));
-    ASSERT_TRUE(value == AttentionProblem::kUntouched || std::fabs(value) < 6.0F);
+  run_forward(p);
+  run_backward(p);
+  for (const Array* array : {&results.out, &results.dq, &results.dk, &results.dv}) {
+    for (const float value : array->values()) ASSERT_TRUE(std::isfinite(value));
   }
 }
 
-TEST_P(AttentionTest, NanInAQueryStaysInItsRow) {
-  const AttentionCase c{12, 40, 2, 1, 16};
-  const AttentionProblem problem(c, random_);
-  const auto clean = run_by_units(problem);
-  std::vector<float> out;
-  AttentionParams p = problem.params(out);
-  std::vector<float> q(p.q, p.q + 12 * p.q_row_stride);
-  q[3 * p.q_row_stride] = NAN;
-  p.q = q.data();
-  std::vector<float> scratch(attention_scratch_floats(p));
-  attention_prefill(p, 0, attention_units(p), scratch.data());
-  for (int64_t t = 0; t < 12; ++t) {
-    for (int64_t h = 0; h < 16; ++h) {
-      const int64_t i = t * p.out_row_stride + h;
-      if (t == 3) {
-        EXPECT_TRUE(std::isnan(out[i]));
-      } else {
-        EXPECT_EQ(out[i], clean[i]);
+// The slow twin's gradients, by differences of its own forward pass.
+TEST(AttentionReferenceTest, GradientsByCentralDifferences) {
+  set_isa_for_tests("reference");
+  std::mt19937 random(3);
+  const Case c{3, 6, 4, 2, 5, DType::kF32, Case::kCausal, true};
+  Problem problem(c, random);
+  Results results(c), moved(c);
+  const AttentionParams p = problem.params(results);
+  run_forward(p);
+  run_backward(p);
+  const auto objective = [&] {
+    const AttentionParams again = problem.params(moved);
+    run_forward(again);
+    double sum = 0;
+    for (int64_t t = 0; t < 3; ++t) {
+      for (int64_t n = 0; n < 4; ++n) {
+        for (int64_t h = 0; h < 5; ++h) {
+          const int64_t at = t * p.dout.row_stride + n * p.dout.head_stride + h;
+          sum +=
+              static_cast<double>(static_cast<const float*>(p.dout.data)[at]) *
+              static_cast<float*>(again.out.data)[t * again.out.row_stride + n * again.out.head_stride + h];
+        }
       }
     }
+    return sum;
+  };
+  // Sums of 60 values rounded at 2^-24 over the step, and the third derivative times its square.
+  const auto expect_slope = [&](float& value, float gradient) {
+    const float before = value;
+    value = before + 0x1p-7F;
+    const double above = objective();
+    value = before - 0x1p-7F;
+    const double below = objective();
+    value = before;
+    EXPECT_NEAR(gradient, (above - below) / 0x1p-6, 1e-3);
+  };
+  for (const int64_t i : {0, 9, 17}) {
+    const auto at = [&](const HeadArray& x, int64_t heads) {
+      return i / (heads * 5) * x.row_stride + i / 5 % heads * x.head_stride + i % 5;
+    };
+    const auto element = [](const HeadArray& x, int64_t index) -> float& {
+      return static_cast<float*>(const_cast<void*>(x.data))[index];
+    };
+    expect_slope(element(p.q, at(p.q, 4)), results.dq.values()[static_cast<size_t>(i)]);
+    expect_slope(element(p.k, at(p.k, 2)), results.dk.values()[static_cast<size_t>(i)]);
+    expect_slope(element(p.v, at(p.v, 2)), results.dv.values()[static_cast<size_t>(i)]);
   }
+  for (size_t n = 0; n < 4; ++n) expect_slope(const_cast<float*>(p.head_bias)[n], results.dbias[n]);
+  choose_isa();
 }
 
 }  // namespace

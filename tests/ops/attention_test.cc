@@ -175,5 +175,17 @@ TEST_F(AttentionTest, WhatDoesNotFitIsRefused) {
   expect_error(ErrorCode::kInternal, "gated_keys", [&] { run(p); });
 }
 
+// Weights and results are rounded to bf16 (2^-9 each, of either sign).
+TEST_F(AttentionTest, Bf16Throughout) {
+  for (const int64_t rows : {1, 9, 80}) {
+    Problem p = make_problem({.batch = 2, .rows = rows, .keys = rows + 90, .head_dim = 64}, at::kBFloat16);
+    p.options.gate = at::randn({4});
+    p.options.gated_keys = at::arange(rows + 90).remainder(3).eq(0).to(at::kByte);
+    p.q = p.q.to(at::kBFloat16);
+    const at::Tensor expected = by_hand(p);
+    expect_close(run(p), expected, 3 * kEpsBf16 * expected.abs().max().item<double>());
+  }
+}
+
 }  // namespace
 }  // namespace beacon::ops

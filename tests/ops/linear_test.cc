@@ -69,6 +69,25 @@ TEST_F(LinearTest, Bf16ComputeRoundsOperandsAndResult) {
   }
 }
 
+// Rounded inputs and results, for few rows and many.
+TEST_F(LinearTest, Bf16InAndOut) {
+  context_.compute = at::kBFloat16;
+  for (const bool biased : {false, true}) {
+    MadeWeight w = make_weight(DType::kQ4_1, at::randn({37, 96}));
+    if (biased) w.weight.bias = at::randn({37});
+    for (const int64_t rows : {int64_t{3}, int64_t{40}}) {
+      const at::Tensor x16 = at::randn({rows, 96}).to(at::kBFloat16), x = x16.to(at::kFloat);
+      const at::Tensor y16 = at::full({rows, 37}, NAN, at::kBFloat16);
+      linear(x16, w.weight, y16, context_);
+      const at::Tensor y = run(x, w.weight);  // of the same numbers
+      expect_close(y16, y, y.abs() * kEpsBf16 + 1e-6);
+      const at::Tensor wide = at::full({rows, 37}, NAN);
+      linear(x16, w.weight, wide, context_);
+      expect_equal(wide, y);
+    }
+  }
+}
+
 TEST_F(LinearTest, FewRowsAreComputedInF32WhateverTheComputeType) {
   context_.compute = at::kBFloat16;
   const MadeWeight w = make_weight(DType::kQ8_0, at::randn({37, 96}));

@@ -45,6 +45,24 @@ TEST_F(RowsTest, AddRmsNorm) {
   }
 }
 
+// bf16 results are those of f32, rounded.
+TEST_F(RowsTest, Bf16Activations) {
+  const at::Tensor weight = at::randn({50}), x = at::randn({20, 50}),
+                   branch = at::randn({20, 50}).to(at::kBFloat16);
+  const at::Tensor y = at::empty_like(x), y16 = at::empty_like(branch), residual = x.clone();
+  rms_norm(x, weight, 1e-5, y);
+  rms_norm(x, weight, 1e-5, y16);
+  expect_equal(y16, y.to(at::kBFloat16));
+  add_rms_norm(branch, residual, weight, 1e-5, y16);
+  expect_equal(residual, x + branch);
+  rms_norm(residual, weight, 1e-5, y);
+  expect_equal(y16, y.to(at::kBFloat16));
+  swiglu(branch, branch, y16);
+  const at::Tensor wide = branch.to(at::kFloat), out = at::empty_like(wide);
+  swiglu(wide, wide, out);
+  expect_equal(y16, out.to(at::kBFloat16));
+}
+
 TEST_F(RowsTest, NormRefusesWrongWeights) {
   const at::Tensor x = at::randn({2, 8});
   expect_error(ErrorCode::kInternal, "weight.numel()", [&] { rms_norm(x, at::ones({7}), 1e-5, x); });

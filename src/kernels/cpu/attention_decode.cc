@@ -1,5 +1,5 @@
 // Attention of few queries: keys are read where they lie, since nothing would pay for packing them.
-#include "kernels/cpu/attention_mask.h"
+#include "kernels/cpu/decode_mask.h"
 #include "kernels/cpu/functions.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
@@ -15,7 +15,7 @@ struct Workspace {
   float* scores;   // [kTileRows, kKeyBlock]
 };
 
-int64_t lay_out(const AttentionParams& p, float* scratch, Workspace& w) {
+int64_t lay_out(const AttentionDecodeParams& p, float* scratch, Workspace& w) {
   const int64_t rows = p.num_queries * (p.num_heads / p.num_kv_heads);
   const int64_t padded_dim = round_up(p.head_dim, kLanes);
   const int64_t misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(scratch) / 4 % 16);
@@ -25,7 +25,7 @@ int64_t lay_out(const AttentionParams& p, float* scratch, Workspace& w) {
     used += round_up(floats, 16);
     return part;
   };
-  const int64_t copied = needs_copy(p) ? padded_dim * kKeyBlock : 0;
+  const int64_t copied = reading_of(p) == Reading::kCopy ? padded_dim * kKeyBlock : 0;
   w.q = take(rows * padded_dim);
   w.out = take(rows * padded_dim);
   w.largest = take(rows);
@@ -36,91 +36,76 @@ int64_t lay_out(const AttentionParams& p, float* scratch, Workspace& w) {
   return used;
 }
 
-// scores[r][s] = q[r] . k[s] for kRows rows and four keys at a time.
-template <int kRows>
-void score_rows(const float* q, const float* k, int64_t k_stride, int64_t n, int64_t padded_dim,
-                float* scores) {
-  for (int64_t s = 0; s < n; s += 4) {
-    const float* keys[4];
-    for (int i = 0; i < 4; ++i) keys[i] = k + least(s + i, n - 1) * k_stride;
-    VF sums[kRows][4] = {};
-    for (int64_t h = 0; h < padded_dim; h += kLanes) {
-      BEACON_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const VF key = load(keys[i] + h);
-        BEACON_UNROLL
-        for (int r = 0; r < kRows; ++r)
-          sums[r][i] = multiply_add(load(q + r * padded_dim + h), key, sums[r][i]);
-      }
-    }
-    BEACON_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      *reinterpret_cast<F4Memory*>(scores + r * kKeyBlock + s) =
-          sum_lanes(sums[r][0], sums[r][1], sums[r][2], sums[r][3]);
-    }
-  }
+// Rows in threes: their sums, four keys and a query fill the registers.
+template <typename Rows>
+void score_any_rows(const float* q, Rows k, int64_t n, int64_t padded_dim, int64_t rows, float* scores) {
+  int64_t r = 0;
+  for (; r + 3 <= rows; r += 3) score_rows<3>(q + r * padded_dim, k, n, padded_dim, scores + r * kKeyBlock);
+  if (rows - r == 2) score_rows<2>(q + r * padded_dim, k, n, padded_dim, scores + r * kKeyBlock);
+  if (rows - r == 1) score_rows<1>(q + r * padded_dim, k, n, padded_dim, scores + r * kKeyBlock);
 }
 
-void score_any_rows(const float* q, const float* k, int64_t k_stride, int64_t n, int64_t padded_dim,
-                    int64_t rows, float* scores) {
+template <typename Rows>
+void add_any_values(const float* weights, Rows v, int64_t n, const float* keep, float* out,
+                    int64_t padded_dim, int64_t rows) {
   int64_t r = 0;
   for (; r + 3 <= rows; r += 3)
-    score_rows<3>(q + r * padded_dim, k, k_stride, n, padded_dim, scores + r * kKeyBlock);
-  if (rows - r == 2) score_rows<2>(q + r * padded_dim, k, k_stride, n, padded_dim, scores + r * kKeyBlock);
-  if (rows - r == 1) score_rows<1>(q + r * padded_dim, k, k_stride, n, padded_dim, scores + r * kKeyBlock);
+    add_values<3>(weights + r * kKeyBlock, v, n, keep + r, out + r * padded_dim, padded_dim);
+  if (rows - r == 2) add_values<2>(weights + r * kKeyBlock, v, n, keep + r, out + r * padded_dim, padded_dim);
+  if (rows - r == 1) add_values<1>(weights + r * kKeyBlock, v, n, keep + r, out + r * padded_dim, padded_dim);
 }
 
-void add_any_values(const float* weights, const float* v, int64_t v_stride, int64_t n, const float* keep,
-                    float* out, int64_t padded_dim, int64_t rows) {
-  int64_t r = 0;
-  for (; r + 3 <= rows; r += 3)
-    add_values<3>(weights + r * kKeyBlock, v, v_stride, n, keep + r, out + r * padded_dim, padded_dim);
-  if (rows - r == 2)
-    add_values<2>(weights + r * kKeyBlock, v, v_stride, n, keep + r, out + r * padded_dim, padded_dim);
-  if (rows - r == 1)
-    add_values<1>(weights + r * kKeyBlock, v, v_stride, n, keep + r, out + r * padded_dim, padded_dim);
-}
-
-void start_rows(const AttentionParams& p, const QueryRows& rows, const Workspace& w) {
+void start_rows(const AttentionDecodeParams& p, const QueryRows& rows, const Workspace& w) {
   const int64_t padded_dim = round_up(p.head_dim, kLanes);
+  const Reading reading = reading_of(p);
   for (int64_t row = 0; row < rows.count; ++row) {
     const float* q = p.q + rows.query(row) * p.q_row_stride + rows.head(row) * p.q_head_stride;
-    for (int64_t h = 0; h < padded_dim; ++h) {
-      w.q[row * padded_dim + h] = h < p.head_dim ? q[h] * p.scale : 0.0F;
-      w.out[row * padded_dim + h] = 0;
-    }
+    float* packed = w.q + row * padded_dim;
+    for (int64_t h = 0; h < padded_dim; ++h) packed[h] = w.out[row * padded_dim + h] = 0;
+    for (int64_t h = 0; h < p.head_dim; ++h) packed[place_of(reading, h)] = q[h] * p.scale;
     w.largest[row] = kMinusInfinity;
     w.total[row] = 0;
   }
 }
 
-void attend_block(const AttentionParams& p, const QueryRows& rows, const KeyBlock& block,
-                  const HeadRows& keys, const HeadRows& values, const Workspace& w) {
+// All query rows over keys k and values v, the rows of one block.
+template <typename Rows>
+void attend_rows(const AttentionDecodeParams& p, const QueryRows& rows, const KeyBlock& block, Rows k, Rows v,
+                 const Workspace& w) {
   const int64_t padded_dim = round_up(p.head_dim, kLanes);
-  const bool copy = needs_copy(p);
-  bool copied = false;
   float keep[kTileRows];
   for (int64_t row = 0; row < rows.count; row += kTileRows) {
     const int64_t tile_rows = least(kTileRows, rows.count - row);
     const int64_t n = needed_keys(p, rows, row, tile_rows, block);
     if (n == 0) continue;
-    if (copy && !copied) {
-      copy_rows(keys, block.begin, block.n, p.head_dim, w.keys);
-      copy_rows(values, block.begin, block.n, p.head_dim, w.values);
-      copied = true;
-    }
-    const float* k = copy ? w.keys : keys.floats(block.begin);
-    const float* v = copy ? w.values : values.floats(block.begin);
-    score_any_rows(w.q + row * padded_dim, k, copy ? padded_dim : keys.row_stride, n, padded_dim, tile_rows,
-                   w.scores);
+    score_any_rows(w.q + row * padded_dim, k, n, padded_dim, tile_rows, w.scores);
     mask_tile(p, rows, row, tile_rows, block, n, w.scores);
     soften_tile(w.scores, static_cast<int>(tile_rows), n, w.largest + row, w.total + row, keep);
-    add_any_values(w.scores, v, copy ? padded_dim : values.row_stride, n, keep, w.out + row * padded_dim,
-                   padded_dim, tile_rows);
+    add_any_values(w.scores, v, n, keep, w.out + row * padded_dim, padded_dim, tile_rows);
   }
 }
 
-void attend_chunk(const AttentionParams& p, int64_t chunks, int64_t unit, float* partials,
+void attend_block(const AttentionDecodeParams& p, const QueryRows& rows, const KeyBlock& block,
+                  const HeadRows& keys, const HeadRows& values, const Workspace& w) {
+  const int64_t padded_dim = round_up(p.head_dim, kLanes);
+  switch (reading_of(p)) {
+    case Reading::kFloats:
+      attend_rows(p, rows, block, FloatRows{keys.floats(block.begin), keys.row_stride},
+                  FloatRows{values.floats(block.begin), values.row_stride}, w);
+      break;
+    case Reading::kHalves:
+      attend_rows(p, rows, block, HalfRows{keys.halves(block.begin), keys.row_stride},
+                  HalfRows{values.halves(block.begin), values.row_stride}, w);
+      break;
+    case Reading::kCopy:
+      copy_rows(keys, block.begin, block.n, p.head_dim, w.keys);
+      copy_rows(values, block.begin, block.n, p.head_dim, w.values);
+      attend_rows(p, rows, block, FloatRows{w.keys, padded_dim}, FloatRows{w.values, padded_dim}, w);
+      break;
+  }
+}
+
+void attend_chunk(const AttentionDecodeParams& p, int64_t chunks, int64_t unit, float* partials,
                   const Workspace& w) {
   const int64_t kv_head = unit / chunks;
   const int64_t group = p.num_heads / p.num_kv_heads;
@@ -135,9 +120,10 @@ void attend_chunk(const AttentionParams& p, int64_t chunks, int64_t unit, float*
     attend_block(p, rows, make_key_block(p, s, end), keys, values, w);
 
   const int64_t padded_dim = round_up(p.head_dim, kLanes);
+  const Reading reading = reading_of(p);
   float* partial = partials + unit * rows.count * (p.head_dim + 2);
   for (int64_t row = 0; row < rows.count; ++row) {
-    for (int64_t h = 0; h < p.head_dim; ++h) *partial++ = w.out[row * padded_dim + h];
+    for (int64_t h = 0; h < p.head_dim; ++h) *partial++ = w.out[row * padded_dim + place_of(reading, h)];
     *partial++ = w.largest[row];
     *partial++ = w.total[row];
   }
@@ -145,12 +131,12 @@ void attend_chunk(const AttentionParams& p, int64_t chunks, int64_t unit, float*
 
 }  // namespace
 
-int64_t attention_decode_scratch_floats(const AttentionParams& p) noexcept {
+int64_t attention_decode_scratch_floats(const AttentionDecodeParams& p) noexcept {
   Workspace unused;
   return lay_out(p, nullptr, unused);
 }
 
-void attention_decode(const AttentionParams& p, int64_t chunks, int64_t unit_begin, int64_t unit_end,
+void attention_decode(const AttentionDecodeParams& p, int64_t chunks, int64_t unit_begin, int64_t unit_end,
                       float* partials, float* scratch) noexcept {
   Workspace w;
   lay_out(p, scratch, w);

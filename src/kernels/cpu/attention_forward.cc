@@ -1,6 +1,6 @@
-// The forward pass of attention for training. Scores are kept transposed, [keys, rows]: the softmax of a row
+// The forward pass of attention. Scores are kept transposed, [keys, rows]: the softmax of a row
 // then runs down a column, and no vector is ever summed across its lanes.
-#include "kernels/cpu/attention_grad_space.h"
+#include "kernels/cpu/attention_space.h"
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/pair_weights.h"
 
@@ -9,10 +9,10 @@ namespace {
 
 // One block of rows and what it has gathered.
 struct RowState {
-  float* q;        // [words, kGradBlock]
-  float* out;      // [padded, kGradBlock] sums of weights times values
-  float* largest;  // [kGradBlock] largest score so far
-  float* total;    // [kGradBlock] sum of weights so far
+  float* q;        // [words, kAttentionBlock]
+  float* out;      // [padded, kAttentionBlock] sums of weights times values
+  float* largest;  // [kAttentionBlock] largest score so far
+  float* total;    // [kAttentionBlock] sum of weights so far
   RowShift shift;
 };
 
@@ -22,9 +22,9 @@ struct ForwardSpace {
     for (RowState& rows : states) {
       rows = {parts.take(head.block()),
               parts.take(head.sums()),
-              parts.take(kGradBlock),
-              parts.take(kGradBlock),
-              {parts.take(kGradBlock), parts.take(kGradBlock)}};
+              parts.take(kAttentionBlock),
+              parts.take(kAttentionBlock),
+              {parts.take(kAttentionBlock), parts.take(kAttentionBlock)}};
     }
     packed = parts.take(head.sums());
     paired = parts.take(head.block());
@@ -32,28 +32,28 @@ struct ForwardSpace {
     v = parts.take(head.block());
     scores = parts.take(kBlockFloats);
     weights = parts.take(kBlockFloats);
-    keep = parts.take(kGradBlock);
+    keep = parts.take(kAttentionBlock);
     visible = reinterpret_cast<uint8_t*>(parts.take(kBlockFloats / 4));
   }
-  RowState states[kGradForwardBlocks];
-  float* packed;     // [kGradBlock, padded] on the way to another layout
+  RowState states[kAttentionForwardBlocks];
+  float* packed;     // [kAttentionBlock, padded] on the way to another layout
   float* paired;     // [kRowWords, padded] the same
-  float* k;          // [kGradBlock, words]
+  float* k;          // [kAttentionBlock, words]
   float* v;          // [padded, kRowWords]
   float* scores;     // [keys, rows]
   float* weights;    // [keys in words, rows]
-  float* keep;       // [kGradBlock]
+  float* keep;       // [kAttentionBlock]
   uint8_t* visible;  // [keys, rows]
 };
 
 template <typename Words>
-void start_rows(const AttentionGradParams& p, const HeadSize<Words>& head, int64_t kv_head, int64_t row_begin,
+void start_rows(const AttentionParams& p, const HeadSize<Words>& head, int64_t kv_head, int64_t row_begin,
                 int64_t row_end, ForwardSpace<Words>& space, RowState& state) {
   const int64_t group = p.num_heads / p.num_kv_heads;
-  pack_rows<Words>(group_rows(p, p.q, kv_head, group), row_begin, row_end, head.dim, head.padded,
+  pack_rows<Words>(group_rows(p.q, kv_head, group), row_begin, row_end, head.dim, head.padded,
                    {space.packed, head.words});
-  transpose_block({space.packed, head.words}, kGradBlock, head.words, {state.q, kGradBlock});
-  for (int64_t r = 0; r < kGradBlock; ++r) {
+  transpose_block({space.packed, head.words}, kAttentionBlock, head.words, {state.q, kAttentionBlock});
+  for (int64_t r = 0; r < kAttentionBlock; ++r) {
     state.largest[r] = -kInfinity;
     state.total[r] = 0;
     state.shift.plain[r] = 0;
@@ -66,27 +66,28 @@ void start_rows(const AttentionGradParams& p, const HeadSize<Words>& head, int64
 // The running softmax of one vector of rows: turns its column of scores into weights, and tells what the
 // earlier results are to be multiplied with.
 template <typename Words, bool kAllSeen>
-BEACON_INLINE void soften_column(const AttentionGradParams& p, int64_t key_begin, int64_t column,
+BEACON_INLINE void soften_column(const AttentionParams& p, int64_t key_begin, int64_t column,
                                  const RowState& rows, float* scores, const uint8_t* visible, float* weights,
                                  float* keep) {
   const VF before = load(rows.largest + column);
   VF largest = before;
-  for (int64_t j = 0; j < kGradBlock; ++j) {
-    float* score = scores + j * kGradBlock + column;
+  for (int64_t j = 0; j < kAttentionBlock; ++j) {
+    float* score = scores + j * kAttentionBlock + column;
     VF value = load(score) * p.scale + load(rows.shift.of(p, key_begin + j) + column);
-    if constexpr (!kAllSeen) value = seen_or(value, broadcast(-kInfinity), visible + j * kGradBlock + column);
+    if constexpr (!kAllSeen)
+      value = seen_or(value, broadcast(-kInfinity), visible + j * kAttentionBlock + column);
     store(score, value);
     largest = larger(value, largest);
   }
   // While nothing is visible both are -inf, and their difference would be NaN.
   const VF shift = select(largest == -kInfinity, VF{}, largest);
   VF sum = {};
-  for (int64_t j = 0; j < kGradBlock; j += 2) {
-    const float* score = scores + j * kGradBlock + column;
+  for (int64_t j = 0; j < kAttentionBlock; j += 2) {
+    const float* score = scores + j * kAttentionBlock + column;
     const VF first = exp_nonpositive(load(score) - shift);
-    const VF second = exp_nonpositive(load(score + kGradBlock) - shift);
+    const VF second = exp_nonpositive(load(score + kAttentionBlock) - shift);
     sum = sum + (first + second);
-    store_summed_keys<Words>(first, second, weights + j / Words::kPerWord * kGradBlock + column);
+    store_summed_keys<Words>(first, second, weights + j / Words::kPerWord * kAttentionBlock + column);
   }
   const VF factor = exp_nonpositive(before - shift);
   store(keep + column, factor);
@@ -95,11 +96,11 @@ BEACON_INLINE void soften_column(const AttentionGradParams& p, int64_t key_begin
 }
 
 template <typename Words>
-void attend(const AttentionGradParams& p, const HeadSize<Words>& head, const BlockPair& pair, Sight sight,
+void attend(const AttentionParams& p, const HeadSize<Words>& head, const BlockPair& pair, Sight sight,
             const ForwardSpace<Words>& space, const RowState& rows) {
-  multiply_block<Words, Onto::kNothing>({space.k, head.words}, {rows.q, kGradBlock}, kGradBlock, kGradBlock,
-                                        head.words, {space.scores, kGradBlock});
-  for (int64_t column = 0; column < kGradBlock; column += kLanes) {
+  multiply_block<Words, Onto::kNothing>({space.k, head.words}, {rows.q, kAttentionBlock}, kAttentionBlock,
+                                        kAttentionBlock, head.words, {space.scores, kAttentionBlock});
+  for (int64_t column = 0; column < kAttentionBlock; column += kLanes) {
     if (sight == Sight::kAll) {
       soften_column<Words, true>(p, pair.key_begin, column, rows, space.scores, space.visible, space.weights,
                                  space.keep);
@@ -108,46 +109,46 @@ void attend(const AttentionGradParams& p, const HeadSize<Words>& head, const Blo
                                   space.keep);
     }
   }
-  multiply_block<Words, Onto::kScaledResult>({space.v, head.kRowWords}, {space.weights, kGradBlock},
-                                             head.padded, kGradBlock, head.kRowWords, {rows.out, kGradBlock},
-                                             space.keep);
+  multiply_block<Words, Onto::kScaledResult>({space.v, head.kRowWords}, {space.weights, kAttentionBlock},
+                                             head.padded, kAttentionBlock, head.kRowWords,
+                                             {rows.out, kAttentionBlock}, space.keep);
 }
 
 template <typename Words>
-void finish_rows(const AttentionGradParams& p, const HeadSize<Words>& head, int64_t kv_head,
-                 int64_t row_begin, int64_t row_end, const ForwardSpace<Words>& space, const RowState& rows) {
+void finish_rows(const AttentionParams& p, const HeadSize<Words>& head, int64_t kv_head, int64_t row_begin,
+                 int64_t row_end, const ForwardSpace<Words>& space, const RowState& rows) {
   const int64_t group = p.num_heads / p.num_kv_heads;
-  float inverse[kGradBlock];
-  for (int64_t r = 0; r < kGradBlock; ++r) {
+  float inverse[kAttentionBlock];
+  for (int64_t r = 0; r < kAttentionBlock; ++r) {
     const bool none = rows.total[r] == 0.0F;
     inverse[r] = none ? 0.0F : 1.0F / rows.total[r];
-    if (row_begin + r >= row_end) continue;
+    if (row_begin + r >= row_end || p.lse == nullptr) continue;
     const int64_t n = kv_head * group + (row_begin + r) % group;
     p.lse[n * p.num_queries + (row_begin + r) / group] =
         none ? kInfinity : rows.largest[r] + __builtin_logf(rows.total[r]);
   }
-  transpose_block({rows.out, kGradBlock}, head.padded, kGradBlock, {space.packed, head.padded});
-  write_rows(group_rows(p, p.out, kv_head, group), row_begin, row_end, head.dim, {space.packed, head.padded},
+  transpose_block({rows.out, kAttentionBlock}, head.padded, kAttentionBlock, {space.packed, head.padded});
+  write_rows(group_rows(p.out, kv_head, group), row_begin, row_end, head.dim, {space.packed, head.padded},
              inverse);
 }
 
 template <typename Words>
-void forward_unit(const AttentionGradParams& p, int64_t unit, float* scratch) {
+void forward_unit(const AttentionParams& p, int64_t unit, float* scratch) {
   const HeadSize<Words> head(p);
   Parts parts(scratch);
   ForwardSpace<Words> space(head, parts);
-  const GradShape shape = grad_shape(p);
-  const int64_t units = (shape.row_blocks + kGradForwardBlocks - 1) / kGradForwardBlocks;
+  const AttentionShape shape = attention_shape(p);
+  const int64_t units = (shape.row_blocks + kAttentionForwardBlocks - 1) / kAttentionForwardBlocks;
   const int64_t kv_head = unit / units;
-  const int64_t first = unit % units * kGradForwardBlocks;
-  const int64_t blocks = least(kGradForwardBlocks, shape.row_blocks - first);
-  const auto begin = [&](int64_t b) { return (first + b) * kGradBlock; };
-  const auto end = [&](int64_t b) { return least(shape.rows, begin(b) + kGradBlock); };
+  const int64_t first = unit % units * kAttentionForwardBlocks;
+  const int64_t blocks = least(kAttentionForwardBlocks, shape.row_blocks - first);
+  const auto begin = [&](int64_t b) { return (first + b) * kAttentionBlock; };
+  const auto end = [&](int64_t b) { return least(shape.rows, begin(b) + kAttentionBlock); };
   for (int64_t b = 0; b < blocks; ++b) start_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
-  const GroupRows keys = group_rows(p, p.k, kv_head, 1);
-  const GroupRows values = group_rows(p, p.v, kv_head, 1);
-  for (int64_t s = 0; s < p.num_keys; s += kGradBlock) {
-    const int64_t key_end = least(p.num_keys, s + kGradBlock);
+  const GroupRows keys = group_rows(p.k, kv_head, 1);
+  const GroupRows values = group_rows(p.v, kv_head, 1);
+  for (int64_t s = 0; s < p.num_keys; s += kAttentionBlock) {
+    const int64_t key_end = least(p.num_keys, s + kAttentionBlock);
     bool packed = false;
     for (int64_t b = 0; b < blocks; ++b) {
       const BlockPair pair = {begin(b), end(b), s, key_end, shape.group};
@@ -167,7 +168,7 @@ void forward_unit(const AttentionGradParams& p, int64_t unit, float* scratch) {
 
 }  // namespace
 
-int64_t attention_forward_scratch_floats(const AttentionGradParams& p) noexcept {
+int64_t attention_forward_scratch_floats(const AttentionParams& p) noexcept {
   return with_words(p, [&]<typename Words>(Words) {
     Parts parts(nullptr);
     const ForwardSpace<Words> unused(HeadSize<Words>(p), parts);
@@ -175,7 +176,7 @@ int64_t attention_forward_scratch_floats(const AttentionGradParams& p) noexcept 
   });
 }
 
-void attention_forward(const AttentionGradParams& p, int64_t unit_begin, int64_t unit_end,
+void attention_forward(const AttentionParams& p, int64_t unit_begin, int64_t unit_end,
                        float* scratch) noexcept {
   with_words(p, [&]<typename Words>(Words) {
     for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit<Words>(p, unit, scratch);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/dtype.h"
-#include "kernels/attention_grad_shape.h"
+#include "kernels/attention_shape.h"
 #include "kernels/cpu/product.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
@@ -26,15 +26,14 @@ struct GroupRows {
   }
 };
 
-BEACON_INLINE GroupRows group_rows(const AttentionGradParams& p, const HeadOutput& x, int64_t kv_head,
-                                   int64_t group) {
-  const int64_t bytes = p.type == DType::kBF16 ? 2 : 4;
-  return {p.type, static_cast<char*>(x.data) + bytes * kv_head * group * x.head_stride, x.row_stride,
+BEACON_INLINE GroupRows group_rows(const HeadOutput& x, int64_t kv_head, int64_t group) {
+  const int64_t bytes = x.type == DType::kBF16 ? 2 : 4;
+  return {x.type, static_cast<char*>(x.data) + bytes * kv_head * group * x.head_stride, x.row_stride,
           x.head_stride, group};
 }
-BEACON_INLINE GroupRows group_rows(const AttentionGradParams& p, const HeadArray& x, int64_t kv_head,
-                                   int64_t group) {
-  return group_rows(p, HeadOutput{const_cast<void*>(x.data), x.row_stride, x.head_stride}, kv_head, group);
+BEACON_INLINE GroupRows group_rows(const HeadArray& x, int64_t kv_head, int64_t group) {
+  return group_rows(HeadOutput{const_cast<void*>(x.data), x.row_stride, x.head_stride, x.type}, kv_head,
+                    group);
 }
 
 // n elements as floats, then zeros up to padded.
@@ -50,12 +49,12 @@ inline void widen_row(DType type, const char* src, int64_t n, int64_t padded, fl
   for (; i < padded; ++i) dst[i] = 0;
 }
 
-// Rows [begin, end) as words, zeros up to padded_dim elements and kGradBlock rows.
+// Rows [begin, end) as words, zeros up to padded_dim elements and kAttentionBlock rows.
 template <typename Words>
 void pack_rows(const GroupRows& rows, int64_t begin, int64_t end, int64_t head_dim, int64_t padded_dim,
                Block dst) {
   const auto bytes = static_cast<size_t>(padded_dim / Words::kPerWord) * 4;
-  for (int64_t r = 0; r < kGradBlock; ++r) {
+  for (int64_t r = 0; r < kAttentionBlock; ++r) {
     float* out = dst.data + r * dst.stride;
     if (begin + r >= end) {
       __builtin_memset(out, 0, bytes);
@@ -70,10 +69,10 @@ void pack_rows(const GroupRows& rows, int64_t begin, int64_t end, int64_t head_d
 }
 
 // Words whose elements are neighbours in a row to words whose elements are neighbours in a column:
-// [kGradBlock, dim / kPerWord] to [kGradBlock / kPerWord, dim].
+// [kAttentionBlock, dim / kPerWord] to [kAttentionBlock / kPerWord, dim].
 template <typename Words>
 void pair_rows(Block src, int64_t dim, Block dst) {
-  for (int64_t r = 0; r < kGradBlock; r += Words::kPerWord) {
+  for (int64_t r = 0; r < kAttentionBlock; r += Words::kPerWord) {
     const float* first = src.data + r * src.stride;
     float* out = dst.data + r / Words::kPerWord * dst.stride;
     if constexpr (Words::kPerWord == 1) {

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "base/check.h"
-#include "kernels/attention_grad.h"
+#include "kernels/attention.h"
+#include "ops/element_type.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops::autograd {
 namespace {
 
-using kernels::AttentionGradParams;
+using kernels::AttentionParams;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -37,15 +38,14 @@ const std::byte* batch_row(const at::Tensor& x, int64_t b) {
   return static_cast<const std::byte*>(x.const_data_ptr()) + b * x.stride(0) * x.element_size();
 }
 kernels::HeadArray input(const at::Tensor& x, int64_t b) {
-  return {batch_row(x, b), x.stride(1), x.stride(2)};
+  return {batch_row(x, b), x.stride(1), x.stride(2), element_type(x)};
 }
 kernels::HeadOutput output(const at::Tensor& x, int64_t b) {
-  return {const_cast<std::byte*>(batch_row(x, b)), x.stride(1), x.stride(2)};
+  return {const_cast<std::byte*>(batch_row(x, b)), x.stride(1), x.stride(2), element_type(x)};
 }
 
-AttentionGradParams forward_params(const Forward& f, int64_t b) {
-  AttentionGradParams p;
-  p.type = f.q.scalar_type() == at::kBFloat16 ? DType::kBF16 : DType::kF32;
+AttentionParams forward_params(const Forward& f, int64_t b) {
+  AttentionParams p;
   p.q = input(f.q, b);
   p.k = input(f.k, b);
   p.v = input(f.v, b);
@@ -68,10 +68,10 @@ AttentionGradParams forward_params(const Forward& f, int64_t b) {
   return p;
 }
 
-std::vector<AttentionGradParams> backward_params(const Forward& f, const Gradients& g) {
-  std::vector<AttentionGradParams> batch;
+std::vector<AttentionParams> backward_params(const Forward& f, const Gradients& g) {
+  std::vector<AttentionParams> batch;
   for (int64_t b = 0; b < f.q.size(0); ++b) {
-    AttentionGradParams p = forward_params(f, b);
+    AttentionParams p = forward_params(f, b);
     p.dout = input(g.dout, b);
     p.dq = output(g.dq, b);
     p.dk = output(g.dk, b);
@@ -92,7 +92,7 @@ void for_units(int64_t batch, int64_t units, int64_t scratch_floats, const Run& 
 }
 
 void run_forward(const Forward& f) {
-  const AttentionGradParams first = forward_params(f, 0);
+  const AttentionParams first = forward_params(f, 0);
   for_units(f.q.size(0), attention_forward_units(first), attention_forward_scratch_floats(first),
             [&](int64_t b, int64_t unit, float* scratch) {
               kernels::attention_forward(forward_params(f, b), unit, unit + 1, scratch);
@@ -100,9 +100,9 @@ void run_forward(const Forward& f) {
 }
 
 void run_backward(const Forward& f, const Gradients& g) {
-  const std::vector<AttentionGradParams> batch = backward_params(f, g);
+  const std::vector<AttentionParams> batch = backward_params(f, g);
   const auto batch_size = static_cast<int64_t>(batch.size());
-  const AttentionGradParams& first = batch[0];
+  const AttentionParams& first = batch[0];
   const int64_t shared = attention_backward_workspace_floats(first);
   const int64_t per_thread = attention_backward_scratch_floats(first);
   Scratch workspaces;

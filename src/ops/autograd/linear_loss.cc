@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/loss_rows.h"
-#include "ops/autograd/element_type.h"
+#include "ops/element_type.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops::autograd {

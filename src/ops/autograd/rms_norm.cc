@@ -5,8 +5,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
-#include "kernels/rows_grad.h"
-#include "ops/autograd/element_type.h"
+#include "kernels/rows.h"
+#include "ops/element_type.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops::autograd {

@@ -1,4 +1,4 @@
-// Norm, feed-forward gate and rotation for training.
+// Norm, feed-forward gate and rotation.
 #include "kernels/cpu/elements.h"
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/functions.h"
@@ -17,6 +17,15 @@ float inverse_size(const NormRows& p, int64_t first) {
     odd = multiply_add(b, b, odd);
   }
   return 1.0F / __builtin_sqrtf(sum_lanes(even + odd) / static_cast<float>(p.cols) + p.eps);
+}
+
+template <DType kX, DType kY>
+void add_branch(const NormRows& p, int64_t first) {
+  for (int64_t i = 0; i < p.cols; i += kLanes) {
+    const int64_t n = p.cols - i;
+    const VF sum = read<kX>(p.x, first + i, n) + read<kY>(p.branch, first + i, n);
+    write<DType::kF32>(p.sum, first + i, n, sum);
+  }
 }
 
 template <DType kX, DType kY>
@@ -89,8 +98,19 @@ BEACON_INLINE void with_types(DType first, DType second, const Body& body) {
 }  // namespace
 
 void rms_norm_forward(const NormRows& p, int64_t begin, int64_t end) noexcept {
+  NormRows summed = p;
+  summed.x = p.sum;
   with_types(p.x_type, p.y_type, [&](auto x, auto y) {
-    for (int64_t r = begin; r < end; ++r) norm_row<decltype(x)::kValue, decltype(y)::kValue>(p, r * p.cols);
+    constexpr DType kX = decltype(x)::kValue;
+    constexpr DType kY = decltype(y)::kValue;
+    for (int64_t r = begin; r < end; ++r) {
+      if (p.branch == nullptr) {
+        norm_row<kX, kY>(p, r * p.cols);
+      } else {
+        add_branch<kX, kY>(p, r * p.cols);
+        norm_row<DType::kF32, kY>(summed, r * p.cols);
+      }
+    }
   });
 }
 

@@ -1,38 +1,54 @@
-// The inner loops of attention, on tiles of query rows that stay in registers. A row is one query token and
-// one head of the group that shares a KV head: row r is query r / G, head r % G, so that neighbouring rows
-// see the same keys.
+// The inner loops of attention of few queries, on tiles of query rows that stay in registers. A row is one
+// query token and one head of the group that shares a KV head: row r is query r / G, head r % G, so that
+// neighbouring rows see the same keys.
 #pragma once
 
-#include "kernels/cpu/attention_rows.h"
+#include "kernels/cpu/decode_rows.h"
 #include "kernels/cpu/exp.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
-// scores[r][c] (row stride kKeyBlock) = sum_h q[h][r] k[h][c] for one tile.
-inline void score_tile(const float* q, const float* k, int64_t head_dim, float* scores) {
-  VF sums[kTileRows][2] = {};
-  for (int64_t h = 0; h < head_dim; ++h) {
-    const VF low = load(k + h * kTileCols);
-    const VF high = load(k + h * kTileCols + kLanes);
-    BEACON_UNROLL
-    for (int r = 0; r < kTileRows; ++r) {
-      const VF value = broadcast(q[h * kTileRows + r]);
-      sums[r][0] = multiply_add(value, low, sums[r][0]);
-      sums[r][1] = multiply_add(value, high, sums[r][1]);
+// scores[r][s] = q[r] . k[s] for kRows rows and four keys at a time; q [kRows, padded_dim] in the order of
+// the rows' vectors.
+template <int kRows, typename Rows>
+void score_rows(const float* q, Rows k, int64_t n, int64_t padded_dim, float* scores) {
+  for (int64_t s = 0; s < n; s += 4) {
+    VF sums[kRows][4] = {};
+    const auto add = [&](int i, int64_t h, VF key) {
+      BEACON_UNROLL
+      for (int r = 0; r < kRows; ++r)
+        sums[r][i] = multiply_add(load(q + r * padded_dim + h), key, sums[r][i]);
+    };
+    int64_t h = 0;
+    for (; h + 2 * kLanes <= padded_dim; h += 2 * kLanes) {
+      BEACON_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        VF first, second;
+        k.two(least(s + i, n - 1), h, first, second);
+        add(i, h, first);
+        add(i, h + kLanes, second);
+      }
     }
-  }
-  BEACON_UNROLL
-  for (int r = 0; r < kTileRows; ++r) {
-    store(scores + r * kKeyBlock, sums[r][0]);
-    store(scores + r * kKeyBlock + kLanes, sums[r][1]);
+    if constexpr (requires { k.one(s, h); }) {
+      if (h < padded_dim) {
+        BEACON_UNROLL
+        for (int i = 0; i < 4; ++i) add(i, h, k.one(least(s + i, n - 1), h));
+      }
+    }
+    BEACON_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      *reinterpret_cast<F4Memory*>(scores + r * kKeyBlock + s) =
+          sum_lanes(sums[r][0], sums[r][1], sums[r][2], sums[r][3]);
+    }
   }
 }
 
-// out[r][0 .. kWidth vectors) = out * keep[r] + sum over n keys of weights[r][s] v[s].
-template <int kRows, int kWidth>
-BEACON_INLINE void value_strip(const float* weights, const float* v, int64_t v_stride, int64_t n,
-                               const float* keep, float* out, int64_t out_stride) {
+// out[r][0 .. kPairs pairs of vectors) = out * keep[r] + sum over n keys of weights[r][s] v[s].
+template <int kRows, int kPairs, typename Rows>
+BEACON_INLINE void value_strip(const float* weights, Rows v, int64_t n, const float* keep, float* out,
+                               int64_t out_stride) {
+  constexpr int kWidth = 2 * kPairs;
   VF sums[kRows][kWidth];
   BEACON_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -43,7 +59,7 @@ BEACON_INLINE void value_strip(const float* weights, const float* v, int64_t v_s
   for (int64_t s = 0; s < n; ++s) {
     VF values[kWidth];
     BEACON_UNROLL
-    for (int w = 0; w < kWidth; ++w) values[w] = load(v + s * v_stride + w * kLanes);
+    for (int w = 0; w < kWidth; w += 2) v.two(s, w * kLanes, values[w], values[w + 1]);
     BEACON_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const VF weight = broadcast(weights[r * kKeyBlock + s]);
@@ -58,16 +74,34 @@ BEACON_INLINE void value_strip(const float* weights, const float* v, int64_t v_s
   }
 }
 
-// The same over a whole head of padded_dim. Few rows take wider strips, to have enough sums in flight.
+// The last vector of a head that has an odd number of them.
 template <int kRows>
-void add_values(const float* weights, const float* v, int64_t v_stride, int64_t n, const float* keep,
-                float* out, int64_t padded_dim) {
-  constexpr int kWidth = kRows <= 3 ? 4 : 2;
+BEACON_INLINE void value_vector(const float* weights, FloatRows v, int64_t n, const float* keep, float* out,
+                                int64_t out_stride) {
+  VF sums[kRows];
+  BEACON_UNROLL
+  for (int r = 0; r < kRows; ++r) sums[r] = load(out + r * out_stride) * broadcast(keep[r]);
+  for (int64_t s = 0; s < n; ++s) {
+    const VF value = v.one(s, 0);
+    BEACON_UNROLL
+    for (int r = 0; r < kRows; ++r)
+      sums[r] = multiply_add(broadcast(weights[r * kKeyBlock + s]), value, sums[r]);
+  }
+  BEACON_UNROLL
+  for (int r = 0; r < kRows; ++r) store(out + r * out_stride, sums[r]);
+}
+
+// The same over a whole head of padded_dim.
+template <int kRows, typename Rows>
+void add_values(const float* weights, Rows v, int64_t n, const float* keep, float* out, int64_t padded_dim) {
   int64_t h = 0;
-  for (; h + kWidth * kLanes <= padded_dim; h += kWidth * kLanes)
-    value_strip<kRows, kWidth>(weights, v + h, v_stride, n, keep, out + h, padded_dim);
-  for (; h < padded_dim; h += kLanes)
-    value_strip<kRows, 1>(weights, v + h, v_stride, n, keep, out + h, padded_dim);
+  for (; h + 4 * kLanes <= padded_dim; h += 4 * kLanes)
+    value_strip<kRows, 2>(weights, v.from(h), n, keep, out + h, padded_dim);
+  for (; h + 2 * kLanes <= padded_dim; h += 2 * kLanes)
+    value_strip<kRows, 1>(weights, v.from(h), n, keep, out + h, padded_dim);
+  if constexpr (requires { v.one(h, h); }) {
+    if (h < padded_dim) value_vector<kRows>(weights, v.from(h), n, keep, out + h, padded_dim);
+  }
 }
 
 // The running softmax of one tile: turns scores[rows][n] into weights, updates the largest scores and the

@@ -40,7 +40,14 @@ double log_sum_exp(DType type, const void* data, int64_t first, int64_t n) {
 
 }  // namespace
 
-void rms_norm_forward(const NormRows& p, int64_t begin, int64_t end) noexcept {
+void rms_norm_forward(const NormRows& given, int64_t begin, int64_t end) noexcept {
+  NormRows p = given;
+  if (p.branch != nullptr) {
+    for (int64_t i = begin * p.cols; i < end * p.cols; ++i)
+      p.sum[i] = static_cast<float>(read(p.x_type, p.x, i) + read(p.y_type, p.branch, i));
+    p.x_type = DType::kF32;
+    p.x = p.sum;
+  }
   for (int64_t r = begin; r < end; ++r) {
     const double inverse = inverse_size(p, r);
     for (int64_t i = r * p.cols; i < (r + 1) * p.cols; ++i)

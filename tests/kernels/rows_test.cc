@@ -1,5 +1,5 @@
-// Norm, feed-forward gate, rotation and losses of rows for training: every build against the slow twin.
-#include "kernels/rows_grad.h"
+// Norm, feed-forward gate, rotation and losses of rows: every build against the slow twin.
+#include "kernels/rows.h"
 
 #include <algorithm>
 
@@ -28,7 +28,7 @@ struct Elements {
   std::vector<uint16_t> halves;
 };
 
-class RowsGradTest : public KernelTest {
+class RowsTest : public KernelTest {
  protected:
   // f32 arithmetic with `roundings` roundings of `size`, and the rounding of the result: at most one step of
   // its type, where the two sides fall on different sides of a tie.
@@ -40,11 +40,11 @@ class RowsGradTest : public KernelTest {
     });
   }
 };
-BEACON_FOR_EVERY_ISA(RowsGradTest);
+BEACON_FOR_EVERY_ISA(RowsTest);
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
 
-TEST_P(RowsGradTest, RmsNorm) {
+TEST_P(RowsTest, RmsNorm) {
   for (const DType x_type : kTypes) {
     for (const DType y_type : kTypes) {
       for (const int64_t cols : {1, 7, 16, 50, 576}) {
@@ -70,7 +70,35 @@ TEST_P(RowsGradTest, RmsNorm) {
   }
 }
 
-TEST_P(RowsGradTest, Swiglu) {
+TEST_P(RowsTest, RmsNormOfASum) {
+  for (const DType type : kTypes) {
+    for (const int64_t cols : {1, 7, 50, 576}) {
+      Elements x(DType::kF32, normal(3 * cols, 2.0F)), branch(type, normal(3 * cols));
+      const auto weight = normal(cols);
+      Elements y(type, x.floats.size()), want_x = x, want_y = y;
+      NormRows rows{.x = x.data(), .weight = weight.data(), .y_type = type, .y = y.data(), .cols = cols};
+      rows.eps = 1e-5F;
+      rows.branch = branch.data();
+      rows.sum = x.floats.data();
+      rms_norm_forward(rows, 0, 1);
+      rms_norm_forward(rows, 1, 3);
+      rows.x = rows.sum = want_x.floats.data();
+      rows.y = want_y.data();
+      reference::rms_norm_forward(rows, 0, 3);
+      EXPECT_EQ(x.floats, want_x.floats);
+      expect_close(y, want_y, 8, 40);
+    }
+  }
+}
+
+TEST_P(RowsTest, RmsNormOfZerosIsZero) {
+  std::vector<float> x(20, 0.0F);
+  const std::vector<float> weight(20, 2.0F);
+  rms_norm_forward({.x = x.data(), .weight = weight.data(), .y = x.data(), .cols = 20, .eps = 1e-6F}, 0, 1);
+  EXPECT_EQ(x, std::vector<float>(20, 0.0F));
+}
+
+TEST_P(RowsTest, Swiglu) {
   for (const DType type : kTypes) {
     auto gates = normal(1000, 4.0F);
     const float far[] = {-200.0F, -95.0F, -88.0F, 88.0F, 95.0F, 200.0F, 0.0F};
@@ -91,10 +119,13 @@ TEST_P(RowsGradTest, Swiglu) {
     expect_close(out, want_out, 16, 40);
     expect_close(dgate, want_dgate, 16, 20);
     expect_close(dup, want_dup, 16, 40);
+    arrays.out = gate.data();
+    swiglu_forward(arrays, 0, 1000);
+    EXPECT_EQ(gate.values(), out.values());
   }
 }
 
-TEST_P(RowsGradTest, Rotation) {
+TEST_P(RowsTest, Rotation) {
   for (const DType x_type : kTypes) {
     for (const DType y_type : kTypes) {
       for (const int64_t dim : {2, 12, 64, 100}) {
@@ -110,13 +141,21 @@ TEST_P(RowsGradTest, Rotation) {
           reference::rotate_rows(rows, 0, 8);
           // What lies between the rows stays as it was on both sides.
           expect_close(y, want, 4, 20);
+          if (x_type != y_type) continue;
+          Elements in_place = x;
+          rows.x = rows.y = in_place.data();
+          rotate_rows(rows, 0, 8);
+          for (int64_t i = 0; i < dim; ++i) {
+            const auto at = static_cast<size_t>(5 * row_stride + dim + 1 + i);
+            EXPECT_EQ(in_place.values()[at], y.values()[at]);
+          }
         }
       }
     }
   }
 }
 
-class LossRowsTest : public RowsGradTest {
+class LossRowsTest : public RowsTest {
  protected:
   struct Losses {
     std::vector<float> cross_entropy = std::vector<float>(3, -77.0F), divergence = cross_entropy;

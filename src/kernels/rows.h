@@ -1,13 +1,14 @@
 #pragma once
-// Norm, feed-forward gate and rotation for training, forwards and backwards, on rows of f32 or bf16. All
-// arithmetic is f32 (or wider); bf16 results are rounded to nearest even.
+// Norm (Zhang and Sennrich 2019), feed-forward gate and rotation (Su et al. 2021, in the half-split layout of
+// Hugging Face), forwards and backwards, on rows of f32 or bf16. All arithmetic is f32 (or wider); bf16
+// results are rounded to nearest even.
 #include <cstdint>
 
 #include "base/dtype.h"
 
 namespace beacon::kernels {
 
-// kF32 or kBF16 for every DType of this header. Arrays overlap only where that is said.
+// kF32 or kBF16 for every DType of this header. An output may be an input of the same type and strides.
 
 struct NormRows {
   DType x_type = DType::kF32;
@@ -19,6 +20,10 @@ struct NormRows {
   void* dx = nullptr;        // [rows, cols] of x_type: written backwards
   int64_t cols = 0;
   float eps = 0;
+  // Forwards, with a branch [rows, cols] of y_type: sum = x + branch [rows, cols] is written and takes the
+  // place of x. sum may be x.
+  const void* branch = nullptr;
+  float* sum = nullptr;
 };
 
 // y = x / sqrt(mean(x^2) + eps) * weight, and the gradient to x, for rows [begin, end).

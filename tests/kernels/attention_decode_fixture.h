@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernel_test.h"
-#include "kernels/attention.h"
+#include "kernels/attention_decode.h"
 #include "kernels/reference/reference.h"
 
 namespace beacon::kernels {
@@ -55,11 +55,11 @@ class AttentionProblem {
     for (int64_t s = 0; s < c.keys; ++s) bias_keys_.push_back(random() % 2 == 0 ? 0 : 5);
   }
 
-  AttentionParams params(std::vector<float>& out) const {
+  AttentionDecodeParams params(std::vector<float>& out) const {
     const AttentionCase& c = case_;
     out.assign(static_cast<size_t>(c.queries * q_row_stride()), kUntouched);
     const bool half = c.kv_type == DType::kBF16;
-    AttentionParams p;
+    AttentionDecodeParams p;
     p.q = q_.data();
     p.q_row_stride = p.out_row_stride = q_row_stride();
     p.q_head_stride = p.out_head_stride = c.head_dim + 1;
@@ -90,8 +90,10 @@ class AttentionProblem {
 
   std::vector<float> expected() const {
     std::vector<float> out;
-    const AttentionParams p = params(out);
-    reference::attention_prefill(p, 0, attention_units(p), nullptr);
+    const AttentionDecodeParams p = params(out);
+    std::vector<float> partials(static_cast<size_t>(attention_partial_floats(p, 1)));
+    reference::attention_decode(p, 1, 0, p.num_kv_heads, partials.data(), nullptr);
+    attention_merge(p, 1, partials.data());
     return out;
   }
 

@@ -1,4 +1,4 @@
-// Memory of attention for training: sizes of a problem in words, and parts laid out behind one another.
+// Memory of attention: sizes of a problem in words, and parts laid out behind one another.
 #pragma once
 
 #include "kernels/cpu/exp.h"
@@ -8,13 +8,13 @@ namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
 constexpr float kInfinity = __builtin_inff();
-constexpr int64_t kBlockFloats = kGradBlock * kGradBlock;
+constexpr int64_t kBlockFloats = kAttentionBlock * kAttentionBlock;
 
 // Calls body with the words that products of the type are made in.
 template <typename Body>
-BEACON_INLINE auto with_words(const AttentionGradParams& p, const Body& body) {
+BEACON_INLINE auto with_words(const AttentionParams& p, const Body& body) {
 #if defined(__AVX512BF16__)
-  if (p.type == DType::kBF16) return body(Bf16Words{});
+  if (p.q.type == DType::kBF16 && p.k.type == DType::kBF16) return body(Bf16Words{});
 #endif
   (void)p;
   return body(FloatWords{});
@@ -23,15 +23,15 @@ BEACON_INLINE auto with_words(const AttentionGradParams& p, const Body& body) {
 // A head in whole vectors, and blocks of rows in words.
 template <typename Words>
 struct HeadSize {
-  explicit HeadSize(const AttentionGradParams& p)
+  explicit HeadSize(const AttentionParams& p)
       : dim(p.head_dim), padded(round_up(p.head_dim, kLanes)), words(padded / Words::kPerWord) {}
   int64_t dim;
   int64_t padded;
   int64_t words;  // of one row of a head
-  static constexpr int64_t kRowWords = kGradBlock / Words::kPerWord;
+  static constexpr int64_t kRowWords = kAttentionBlock / Words::kPerWord;
 
-  BEACON_INLINE int64_t block() const { return kGradBlock * words; }
-  BEACON_INLINE int64_t sums() const { return kGradBlock * padded; }
+  BEACON_INLINE int64_t block() const { return kAttentionBlock * words; }
+  BEACON_INLINE int64_t sums() const { return kAttentionBlock * padded; }
 };
 
 // Hands out parts of one array, each on whole cache lines: a vector across two of them is read at half the
@@ -56,10 +56,10 @@ class Parts {
 
 // The score a row gets beside scale * (q . k): `plain` for most keys, `biased` for those with the bias.
 struct RowShift {
-  float* plain;   // [kGradBlock]
-  float* biased;  // [kGradBlock]
+  float* plain;   // [kAttentionBlock]
+  float* biased;  // [kAttentionBlock]
 
-  BEACON_INLINE const float* of(const AttentionGradParams& p, int64_t key) const {
+  BEACON_INLINE const float* of(const AttentionParams& p, int64_t key) const {
     return p.head_bias != nullptr && key < p.num_keys && p.bias_keys[key] != 0 ? biased : plain;
   }
 };

@@ -1,7 +1,7 @@
 // What a query row may see of a block of keys, and the bias of the block.
 #pragma once
 
-#include "kernels/cpu/attention_tiles.h"
+#include "kernels/cpu/decode_tiles.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -25,7 +25,7 @@ struct KeyBlock {
   int32_t biased[kKeyBlock];
 };
 
-inline KeyBlock make_key_block(const AttentionParams& p, int64_t begin, int64_t end) {
+inline KeyBlock make_key_block(const AttentionDecodeParams& p, int64_t begin, int64_t end) {
   KeyBlock block;
   block.begin = begin;
   block.n = least(kKeyBlock, end - begin);
@@ -42,7 +42,7 @@ inline KeyBlock make_key_block(const AttentionParams& p, int64_t begin, int64_t 
 }
 
 // How many leading keys of the block the rows [row, row + rows) need: 0 when none of them sees any.
-inline int64_t needed_keys(const AttentionParams& p, const QueryRows& q, int64_t row, int64_t rows,
+inline int64_t needed_keys(const AttentionDecodeParams& p, const QueryRows& q, int64_t row, int64_t rows,
                            const KeyBlock& block) {
   const int64_t last = q.query(row + rows - 1);
   if (p.mask == nullptr) {
@@ -60,7 +60,7 @@ inline int64_t needed_keys(const AttentionParams& p, const QueryRows& q, int64_t
 
 // Adds the bias and hides what each row does not see. scores [rows, kKeyBlock]; columns from n on are hidden
 // too.
-inline void mask_tile(const AttentionParams& p, const QueryRows& q, int64_t row, int64_t rows,
+inline void mask_tile(const AttentionDecodeParams& p, const QueryRows& q, int64_t row, int64_t rows,
                       const KeyBlock& block, int64_t n, float* scores) {
   const int64_t width = round_up(n, kLanes);
   const bool below_diagonal =
