@@ -6,6 +6,10 @@
 #include <algorithm>
 #include <atomic>
 
+#ifndef INTRA_OP_PARALLEL
+#error "at::parallel_for would run on one thread: compile this file with -fopenmp"
+#endif
+
 namespace beacon::ops {
 
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
