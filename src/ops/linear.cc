@@ -66,7 +66,10 @@ void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, Line
   BEACON_CHECK(x.scalar_type() == at::kFloat && y.scalar_type() == at::kFloat && x.stride(1) == 1 &&
                y.stride(1) == 1);
   if (x.size(0) == 0) return;
-  if (x.size(0) <= kFewRows) return linear_few_rows(x, weight, y);
+  if (x.size(0) <= kFewRows) {
+    linear_few_rows(x, weight, y);
+    return add_low_rank(x, weight.low_rank, y, at::kFloat);
+  }
 
   const at::Tensor w = gemm_operand(weight, context);
   at::Tensor out = y;
@@ -80,6 +83,7 @@ void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, Line
     at::mm_out(out, x, w.t());
   }
   if (weight.bias.defined()) out.add_(weight.bias);
+  add_low_rank(x, weight.low_rank, y, context.compute);
 }
 
 at::Tensor linear_reference(const at::Tensor& x, const Weight& weight) {
@@ -89,6 +93,11 @@ at::Tensor linear_reference(const at::Tensor& x, const Weight& weight) {
 
 at::Tensor expand(const Weight& weight, at::ScalarType type) {
   BEACON_CHECK(type == at::kFloat || type == at::kBFloat16);
+  if (weight.low_rank.defined()) {
+    Weight alone = weight;
+    alone.low_rank = {};
+    return expand(alone, at::kFloat).add_(expand(weight.low_rank)).to(type);
+  }
   at::Tensor target = at::empty({weight.out, weight.in}, at::TensorOptions().dtype(type));
   expand_into(weight, target);
   return target;
