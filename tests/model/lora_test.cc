@@ -23,6 +23,23 @@ class LoraTest : public TensorTest {
     return out;
   }
 
+  // Hidden states of the tokens among eight rows, [1, 6, D].
+  at::Tensor recorded(const BeaconParameters& parameters, at::ScalarType compute) const {
+    const std::vector<int32_t> ids = {3, 1, 4, 20, 5, 9, 2, 20}, positions = positions_from(0, 8);
+    const std::vector<int64_t> beacons = {3, 7}, hidden = {0, 1, 2, 4, 5, 6};
+    RecordedRows rows;
+    rows.ids = ids;
+    rows.positions = rows.key_positions = positions;
+    rows.beacon_rows = beacons;
+    rows.hidden_rows = hidden;
+    const at::Tensor nothing = at::zeros({1, 0, 16}, compute);
+    const std::vector<RecordedKv> memory(3, {nothing, nothing});
+    const RecordedNetwork net(config_, frozen_base(weights_, compute), parameters,
+                              ops::Rope(config_.rope, config_.head_dim, config_.max_position_embeddings),
+                              {ops::autograd::Recording::kFused, compute});
+    return net.forward(rows, memory).hidden;
+  }
+
   static std::array<ops::Weight*, 4> projections(LayerWeights& w) { return {&w.q, &w.k, &w.v, &w.o}; }
 
   // Low-rank parts on q, k, v and o of all layers, of about the size of the weights.
@@ -160,25 +177,39 @@ TEST_F(LoraTest, TheEngineComputesWhatMergedWeightsDo) {
   }
 }
 
-// A fresh LoRA is a zero that is added: recording and results are those of a network without.
+// A fresh LoRA is a zero that is added.
 TEST_F(LoraTest, AFreshOneChangesNothing) {
   const BeaconParameters with = parameters(kAll);
-  const std::vector<int32_t> ids = {3, 1, 4, 20, 5, 9, 2, 20}, positions = positions_from(0, 8);
-  const std::vector<int64_t> beacons = {3, 7}, hidden = {0, 1, 2, 4, 5, 6};
-  RecordedRows rows;
-  rows.ids = ids;
-  rows.positions = rows.key_positions = positions;
-  rows.beacon_rows = beacons;
-  rows.hidden_rows = hidden;
-  std::vector<RecordedKv> memory;
-  for (int l = 0; l < 3; ++l) memory.push_back({at::zeros({1, 0, 16}), at::zeros({1, 0, 16})});
-  std::vector<at::Tensor> out;
-  for (const BeaconParameters& p : {with, with.without_lora()}) {
-    const RecordedNetwork net(config_, frozen_base(weights_, at::kFloat), p,
-                              ops::Rope(config_.rope, config_.head_dim, config_.max_position_embeddings), {});
-    out.push_back(net.forward(rows, memory).hidden.detach());
+  expect_equal(recorded(with, at::kFloat).detach(), recorded(with.without_lora(), at::kFloat).detach());
+}
+
+// Products in bf16; masters and their gradients are f32.
+TEST_F(LoraTest, Bf16StaysNear) {
+  const at::Tensor direction = at::randn({1, 6, 32});
+  std::vector<std::vector<at::Tensor>> gradients;
+  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    const BeaconParameters p = parameters(kAll);
+    at::manual_seed(3);
+    for (const NamedParameter& parameter : p.named()) {
+      if (parameter.name.ends_with("lora_B.weight")) parameter.tensor.detach().normal_(0.0, 0.2);
+    }
+    (recorded(p, compute).to(at::kFloat) * direction).sum().backward();
+    std::vector<at::Tensor>& list = gradients.emplace_back();
+    for (const NamedParameter& parameter : p.named()) {
+      if (parameter.kind == ParameterKind::kLora) list.push_back(parameter.tensor.grad());
+    }
   }
-  expect_equal(out[0], out[1]);
+  ASSERT_EQ(gradients[0].size(), 24U);
+  for (size_t i = 0; i < 24; ++i) {
+    SCOPED_TRACE(i);
+    ASSERT_TRUE(gradients[0][i].defined() && gradients[1][i].defined());
+    EXPECT_EQ(gradients[1][i].scalar_type(), at::kFloat);
+    const double error = ((gradients[1][i] - gradients[0][i]).norm() / gradients[0][i].norm()).item<double>();
+    // As the test of the engine in bf16, there and back: some 30 roundings as independent errors, twice that
+    // for safety.
+    EXPECT_LE(error, 2 * std::sqrt(30.0) * kEpsBf16);
+    EXPECT_GT(error, kEpsBf16 / 16);
+  }
 }
 
 }  // namespace

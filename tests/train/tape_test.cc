@@ -159,7 +159,9 @@ TEST_P(TapeTest, EqualsOneGraphOverTheWholeSequence) {
       SCOPED_TRACE(p.name);
       const at::Tensor& wanted = expected.gradients.at(p.name);
       const double largest = wanted.abs().max().item<double>();
-      if (p.kind == ParameterKind::kLora) EXPECT_GT(largest, kVisible);
+      if (p.kind == ParameterKind::kLora) {
+        EXPECT_GT(largest, kVisible);
+      }
       const at::Tensor ours = p.tensor.grad().defined() ? p.tensor.grad() : at::zeros_like(p.tensor.detach());
       expect_close(ours, wanted, kTolerance * largest + 1e-12);
     }
