@@ -52,7 +52,9 @@ const TensorView* Adapter::find(std::string_view name) const {
 std::string Adapter::fingerprint() const {
   std::vector<const TensorView*> list;
   for (const TensorView& tensor : tensors_) list.push_back(&tensor);
-  return fingerprint_tensors("beacon", list);
+  // The tensors do not say how strongly LoRA is added.
+  return fingerprint_tensors(
+      config_.lora ? fmt::format("beacon, LoRA times {:.17g}", config_.lora->scale()) : "beacon", list);
 }
 
 void write_adapter(const std::filesystem::path& folder, const BeaconConfig& config,

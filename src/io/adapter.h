@@ -23,12 +23,14 @@ struct AdapterIdentity {
 // A folder with beacon_config.json and beacon.safetensors. Const after open(); keeps its file mapped.
 // Tensors: model.beacon_embed_tokens.weight [1, D],
 // model.layers.{i}.self_attn.beacon_{q,k,v,o}_proj.{weight,bias},
-// model.layers.{i}.mlp.beacon_{up,down}_proj.weight, model.layers.{i}.self_attn.beacon_gate [N]; any may be
-// absent (initialised from the base then). Shapes are checked by the model, which knows the base.
+// model.layers.{i}.mlp.beacon_{up,down}_proj.weight, model.layers.{i}.self_attn.beacon_gate [N], and LoRA
+// under the names of io/lora.h; any may be absent (initialised from the base then). Shapes are checked by the
+// model, which knows the base.
 class Adapter {
  public:
   // Throws kNotFound, kBadFile, kUnsupported, or kMismatch when a tensor has a name that is not a beacon
-  // tensor's or belongs to a projection that the configuration does not list. ultragist_ is spelled beacon_.
+  // tensor's or belongs to a projection that the configuration does not list, or as check_lora_tensors().
+  // ultragist_ is spelled beacon_.
   static std::shared_ptr<const Adapter> open(const std::filesystem::path& folder);
 
   const std::filesystem::path& path() const { return path_; }
@@ -37,7 +39,7 @@ class Adapter {
   const TensorView* find(std::string_view name) const;
   const std::vector<TensorView>& tensors() const { return tensors_; }
   // 32 hex digits over the tensors (names, dtypes, shapes, three samples of 4 KiB each), as
-  // Checkpoint::fingerprint().
+  // Checkpoint::fingerprint(), and over the scale of LoRA if there is one.
   std::string fingerprint() const;
 
  private:
@@ -59,7 +61,8 @@ void write_adapter(const std::filesystem::path& folder, const BeaconConfig& conf
 bool is_beacon_tensor(std::string_view name);
 std::string canonical_beacon_name(std::string_view name);
 
-// Throws kMismatch when a beacon tensor has an unknown name or a projection that `params` does not list.
+// Throws kMismatch when a beacon tensor has an unknown name or a projection that the configuration does not
+// list, or as check_lora_tensors().
 void check_beacon_tensors(std::span<const TensorView> tensors, const BeaconConfig& config,
                           const std::string& what);
 

@@ -12,6 +12,8 @@ constexpr int64_t kMaxWindow = int64_t{1} << 30;
 constexpr int64_t kMaxRatio = 1 << 20;
 constexpr int64_t kMaxParallel = 1 << 10;
 constexpr size_t kMaxRatios = 64;
+constexpr double kMaxLoraAlpha = 1e9;
+constexpr const char* kTargetModules = "a list out of q_proj, k_proj, v_proj, o_proj";
 constexpr std::string_view kAttentionNames[] = {"full-coverage", "step-expansion", "segmentation"};
 constexpr std::string_view kPlacementNames[] = {"interleave", "append"};
 constexpr std::string_view kEmbedInitNames[] = {"eos", "bos"};
@@ -134,6 +136,37 @@ class Parser {
   BeaconConfig config_;
 };
 
+// Keys as in PEFT's adapter_config.json. Variants that compute something else are refused.
+LoraConfig parse_lora(const JsonReader& reader) {
+  for (const char* variant : {"use_rslora", "use_dora"}) {
+    require(!reader.boolean(variant).value_or(false), ErrorCode::kUnsupported,
+            "{}: \"{}\" is set; expected plain LoRA", reader.what(), variant);
+  }
+  LoraConfig lora;
+  lora.rank = reader.required_integer("r", 1, kMaxLoraRank);
+  const auto alpha = reader.number("lora_alpha", 0, kMaxLoraAlpha);
+  if (!alpha || *alpha == 0) reader.wrong("lora_alpha", "a number above 0");
+  lora.alpha = *alpha;
+  const auto modules = reader.strings("target_modules");
+  if (!modules || modules->empty()) reader.wrong("target_modules", kTargetModules);
+  for (const std::string& module : *modules) {
+    const bool known = module.size() == 6 && module.ends_with("_proj") &&
+                       kLoraTargets.find(module.front()) != kLoraTargets.npos;
+    if (!known) reader.wrong("target_modules", kTargetModules);
+    lora.add(module.front());
+  }
+  return lora;
+}
+
+OrderedJson lora_to_json(const LoraConfig& lora) {
+  OrderedJson json = {{"peft_type", "LORA"}, {"r", lora.rank}, {"lora_alpha", lora.alpha}};
+  json["target_modules"] = OrderedJson::array();
+  for (const char target : kLoraTargets) {
+    if (lora.has(target)) json["target_modules"].push_back(fmt::format("{}_proj", target));
+  }
+  return json;
+}
+
 void check_windows(const BeaconConfig& c, const std::string& what) {
   constexpr auto kCode = ErrorCode::kInvalidArgument;
   require(c.window >= 1 && c.window <= kMaxWindow, kCode, "{}: the window should be from 1 to {}, found {}",
@@ -233,7 +266,7 @@ bool BeaconConfig::operator==(const BeaconConfig& o) const {
          ratio_mix == o.ratio_mix && (ratio_mix != RatioMix::kAdapt || adapt_tokens == o.adapt_tokens) &&
          sink_size == o.sink_size && parallel_window == o.parallel_window && params == o.params &&
          embed_init == o.embed_init && skip_first == o.skip_first && skip_last == o.skip_last &&
-         gate == o.gate && rope == o.rope;
+         gate == o.gate && lora == o.lora && rope == o.rope;
 }
 
 std::optional<BeaconConfig> parse_beacon_config(std::string_view json, const std::string& what) {
@@ -245,6 +278,10 @@ std::optional<BeaconConfig> parse_beacon_config(std::string_view json, const std
           "{}: expected keys with one prefix, found both beacon_ and ultragist_", what);
   const JsonReader root(object, what);
   BeaconConfig config = Parser(root, beacon ? "beacon_" : "ultragist_").parse();
+  if (const Json* lora = root.value("beacon_lora")) {
+    if (!lora->is_object()) root.wrong("beacon_lora", "an object");
+    config.lora = parse_lora(JsonReader(*lora, what + ": beacon_lora"));
+  }
   if (const Json* rope = root.value("beacon_rope")) {
     if (!rope->is_object()) root.wrong("beacon_rope", "an object");
     const JsonReader dictionary(*rope, what + ": beacon_rope");
@@ -291,6 +328,7 @@ std::string to_json(const BeaconConfig& c) {
   if (c.skip_first) json["beacon_skip_first"] = *c.skip_first;
   if (c.skip_last) json["beacon_skip_last"] = *c.skip_last;
   json["beacon_gate"] = c.gate;
+  if (c.lora) json["beacon_lora"] = lora_to_json(*c.lora);
   if (c.rope) json["beacon_rope"] = rope_to_json(*c.rope);
   return json.dump(2);
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/lora.h"
 #include "io/model_config.h"
 
 namespace beacon {
@@ -51,6 +52,7 @@ struct BeaconConfig {
   std::optional<int64_t> skip_first;  // tokens kept raw in front
   std::optional<int64_t> skip_last;   // from this index on tokens stay raw
   bool gate = false;                  // the beacon gate: one bias per layer and query head
+  std::optional<LoraConfig> lora;     // low-rank parts of the base's own projections; adapters only
   std::optional<RopeConfig> rope;     // replaces the base model's, as the adapter was trained with it
   std::string prefix = "beacon_";     // of the keys as found: "beacon_" or "ultragist_"
 

@@ -44,8 +44,9 @@ std::string canonical_beacon_name(std::string_view name) {
 
 void check_beacon_tensors(std::span<const TensorView> tensors, const BeaconConfig& config,
                           const std::string& what) {
+  check_lora_tensors(tensors, config.lora, what);
   for (const TensorView& tensor : tensors) {
-    if (tensor.name == kEmbedding) continue;
+    if (tensor.name == kEmbedding || parse_lora_tensor_name(tensor.name)) continue;
     const std::string_view name = tensor.name;
     std::optional<bool> listed;
     if (name.substr(0, kLayers.size()) == kLayers) {

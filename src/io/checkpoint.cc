@@ -120,6 +120,11 @@ void Checkpoint::open_folder() {
   const std::string config_text = read_text(config_path);
   config_ = parse_model_config(config_text, config_path.string());
   beacon_ = parse_beacon_config(config_text, config_path.string());
+  require(
+      !beacon_ || !beacon_->lora, ErrorCode::kUnsupported,
+      "{}: expected no \"beacon_lora\", found one; LoRA is read from an adapter, or merged into the weights "
+      "by beacon convert merge",
+      config_path.string());
   // The original's own YaRN formula was used wherever its keys are.
   if (beacon_ && config_.rope.kind == RopeKind::kYarn) config_.rope.original_beacon_yarn = true;
   const fs::path generation_path = path_ / "generation_config.json";

@@ -17,8 +17,10 @@ void split_merged(const std::filesystem::path& checkpoint, const std::filesystem
 
 // The inverse: merging what split_merged() wrote gives the same tensors bit for bit, in the same shards, and
 // the same configuration in the same order. An adapter without "merged" goes into the first shard with
-// beacon_ keys. The base is a Hugging Face folder. Throws kMismatch when it already has beacon keys or a
-// tensor's shape does not fit; warns through the log when the adapter names another base.
+// beacon_ keys. LoRA is added to the weights it changes, rounded to their element type: the result is another
+// base, from which it cannot be split again. The base is a Hugging Face folder. Throws kMismatch when it
+// already has beacon keys or a tensor's shape does not fit, kUnsupported when LoRA meets weights that are not
+// F32, BF16 or F16; warns through the log when the adapter names another base.
 void merge(const std::filesystem::path& base, const std::filesystem::path& adapter,
            const std::filesystem::path& out);
 

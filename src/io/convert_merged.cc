@@ -6,6 +6,7 @@
 #include "io/checkpoint.h"
 #include "io/convert.h"
 #include "io/convert_folders.h"
+#include "io/convert_lora.h"
 #include "io/file_text.h"
 
 namespace beacon {
@@ -72,6 +73,7 @@ std::string original_name(const std::string& canonical, const std::string& prefi
 
 // A beacon projection has the shape of the base projection it is a copy of.
 void check_fits(const TensorView& tensor, const Checkpoint& base) {
+  if (const auto lora = parse_lora_tensor_name(tensor.name)) return check_lora_fits(tensor, *lora, base);
   std::vector<int64_t> expected;
   if (tensor.name == "model.beacon_embed_tokens.weight") {
     expected = {1, base.config().hidden_size};
@@ -103,7 +105,9 @@ MergedForm read_merged_form(const Adapter& adapter) {
       parse_ordered_json_object(read_text(adapter.path() / "beacon_config.json"), what);
   const auto merged = object.find("merged");
   if (merged == object.end()) {
-    form.config = OrderedJson::parse(to_json(adapter.config()));
+    BeaconConfig config = adapter.config();
+    config.lora.reset();  // becomes part of the weights
+    form.config = OrderedJson::parse(to_json(config));
     return form;
   }
   require(merged->is_object() && merged->contains("config") && (*merged)["config"].is_object() &&
@@ -150,6 +154,7 @@ void write_merged_shards(const fs::path& base, const Adapter& adapter, const Mer
   // In a single file everything lies together, whatever the shards were.
   std::map<std::string, std::vector<TensorView>> added;
   for (TensorView tensor : adapter.tensors()) {
+    if (parse_lora_tensor_name(tensor.name)) continue;
     const std::string file = shards.index && form.shards.contains(tensor.name)
                                  ? form.shards[tensor.name].get<std::string>()
                                  : shards.files.front();
@@ -163,6 +168,7 @@ void write_merged_shards(const fs::path& base, const Adapter& adapter, const Mer
   for (const std::string& name : shards.files) {
     const SafetensorsFile file = SafetensorsFile::open(base / name);
     std::vector<TensorView> tensors = file.tensors();
+    const auto changed_bytes = merge_lora(tensors, adapter);
     const auto extra = added.find(name);
     if (extra != added.end()) {
       tensors.insert(tensors.end(), extra->second.begin(), extra->second.end());

@@ -3,7 +3,10 @@
 #include <ATen/Functions.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/check.h"
+#include "base/random.h"
 
 namespace beacon {
 namespace {
@@ -30,6 +33,30 @@ void visit_matrices(const BeaconLayerParameters& layer, const Visit& visit) {
   visit("mlp.beacon_down_proj", layer.down);
 }
 
+// Calls visit(letter, matrices) for every projection that can have LoRA.
+template <typename Layer, typename Visit>
+void visit_lora(Layer& layer, const Visit& visit) {
+  visit('q', layer.lora_q);
+  visit('k', layer.lora_k);
+  visit('v', layer.lora_v);
+  visit('o', layer.lora_o);
+}
+
+const ops::Weight& projection(const LayerWeights& w, char target) {
+  return target == 'q' ? w.q : target == 'k' ? w.k : target == 'v' ? w.v : w.o;
+}
+
+// Kaiming's uniform distribution with a = sqrt(5) is that within 1 / sqrt(I).
+at::Tensor fresh_a(int64_t rank, int64_t in, Random random) {
+  at::Tensor values = at::empty({rank, in}, at::kFloat);
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+  float* data = values.data_ptr<float>();
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    data[i] = static_cast<float>((2.0 * random.unit() - 1.0) * bound);
+  }
+  return values;
+}
+
 }  // namespace
 
 BeaconParameters BeaconParameters::from(const ModelConfig& config, const ModelWeights& weights,
@@ -53,6 +80,32 @@ BeaconParameters BeaconParameters::from(const ModelConfig& config, const ModelWe
   return out;
 }
 
+void BeaconParameters::add_lora(const ModelWeights& weights, const LoraConfig& lora, uint64_t seed) {
+  constexpr uint64_t kStream = 0x4C6F5241;  // "LoRA"
+  lora_scale = lora.scale();
+  for (size_t l = 0; l < layers.size(); ++l) {
+    visit_lora(layers[l], [&](char target, LoraMatrices& matrices) {
+      if (!lora.has(target)) return;
+      const ops::Weight& base = projection(weights.layers[l], target);
+      if (base.low_rank.defined()) {
+        BEACON_CHECK(base.low_rank.a.size(0) == lora.rank && base.low_rank.scale == lora.scale());
+        matrices = {leaf(base.low_rank.a), leaf(base.low_rank.b)};
+        return;
+      }
+      const Random random(seed, {kStream, l, static_cast<uint64_t>(target)});
+      matrices = {leaf(fresh_a(lora.rank, base.in, random)), leaf(at::zeros({base.out, lora.rank}))};
+    });
+  }
+}
+
+BeaconParameters BeaconParameters::without_lora() const {
+  BeaconParameters out = *this;
+  for (BeaconLayerParameters& layer : out.layers) {
+    visit_lora(layer, [](char, LoraMatrices& matrices) { matrices = {}; });
+  }
+  return out;
+}
+
 std::vector<NamedParameter> BeaconParameters::named() const {
   std::vector<NamedParameter> out;
   out.push_back({"model.beacon_embed_tokens.weight", ParameterKind::kEmbedding, embed});
@@ -66,6 +119,12 @@ std::vector<NamedParameter> BeaconParameters::named() const {
     if (layers[l].gate.defined()) {
       out.push_back({prefix + "self_attn.beacon_gate", ParameterKind::kGate, layers[l].gate});
     }
+    visit_lora(layers[l], [&](char target, const LoraMatrices& m) {
+      if (!m.a.defined()) return;
+      const auto layer = static_cast<int64_t>(l);
+      out.push_back({LoraTensorName{layer, target, 'A'}.text(), ParameterKind::kLora, m.a});
+      out.push_back({LoraTensorName{layer, target, 'B'}.text(), ParameterKind::kLora, m.b});
+    });
   }
   return out;
 }

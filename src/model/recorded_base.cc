@@ -8,7 +8,9 @@ namespace beacon {
 namespace {
 
 RecordedMatrix expanded(const ops::Weight& weight, at::ScalarType compute) {
-  return {ops::expand(weight, compute), weight.bias};
+  ops::Weight alone = weight;
+  alone.low_rank = {};  // trained, see BeaconParameters
+  return {ops::expand(alone, compute), weight.bias};
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ struct RecordedBase {
   at::Tensor lm_head;  // [V, D] in the compute type
 };
 
-// Expands the weights once; `compute` is kFloat or kBFloat16. Tied tables are expanded for the head alone.
+// Expands the weights once, without the low-rank parts of an adapter; `compute` is kFloat or kBFloat16. Tied
+// tables are expanded for the head alone.
 RecordedBase frozen_base(const ModelWeights& weights, at::ScalarType compute);
 
 // The same in f32 with gradients everywhere, for checks against the original's gradients of the base. The

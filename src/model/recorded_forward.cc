@@ -56,6 +56,12 @@ at::Tensor dense(const at::Tensor& x, const RecordedMatrix& m, const recorded::R
   return recorded::frozen_linear(x, m.weight, m.bias, context);
 }
 
+// What LoRA adds to a projection. Both products are small, so torch's own operations record them.
+at::Tensor low_rank(const at::Tensor& x, const LoraMatrices& m, double scale, at::ScalarType compute) {
+  const at::Tensor inner = at::matmul(x.to(compute), m.a.to(compute).t());
+  return at::matmul(inner * scale, m.b.to(compute).t());
+}
+
 at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps,
                 const recorded::RecordingContext& context) {
   if (weight.requires_grad()) return x * at::rsqrt(x.square().mean(-1, true) + eps) * weight;
@@ -125,8 +131,10 @@ at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) cons
 }
 
 at::Tensor RecordedNetwork::project(const at::Tensor& x, const RecordedMatrix& base,
-                                    const BeaconMatrix& beacon, const at::Tensor& beacon_rows) const {
-  const at::Tensor y = dense(x, base, context_);
+                                    const BeaconMatrix& beacon, const LoraMatrices& lora,
+                                    const at::Tensor& beacon_rows) const {
+  at::Tensor y = dense(x, base, context_);
+  if (lora.a.defined()) y = y + low_rank(x, lora, parameters_.lora_scale, context_.compute);
   if (!beacon.weight.defined() || !beacon_rows.defined()) return y;
   const at::Tensor rows = x.index_select(1, beacon_rows).to(context_.compute);
   at::Tensor own = at::matmul(rows, beacon.weight.to(context_.compute).t());
@@ -137,8 +145,8 @@ at::Tensor RecordedNetwork::project(const at::Tensor& x, const RecordedMatrix& b
 RecordedKv RecordedNetwork::keys_and_values(const Step& step, size_t index, const at::Tensor& normed) const {
   const RecordedLayer& w = base_.layers[index];
   const BeaconLayerParameters& own = parameters_.layers[index];
-  const at::Tensor k = project(normed, w.k, own.k, step.beacon_rows);
-  const at::Tensor v = project(normed, w.v, own.v, step.beacon_rows);
+  const at::Tensor k = project(normed, w.k, own.k, own.lora_k, step.beacon_rows);
+  const at::Tensor v = project(normed, w.v, own.v, own.lora_v, step.beacon_rows);
   return {with_replicas(k, step.replica_to, step.replica_from),
           with_replicas(v, step.replica_to, step.replica_from)};
 }
@@ -151,10 +159,11 @@ at::Tensor RecordedNetwork::attention_block(const Step& step, size_t index, cons
   const int64_t batch = normed.size(0), rows = step.rows - step.first;
   at::Tensor q;
   if (step.replica_to.defined()) {
-    q = with_replicas(project(normed, w.q, own.q, step.beacon_rows), step.replica_to, step.replica_from);
+    q = with_replicas(project(normed, w.q, own.q, own.lora_q, step.beacon_rows), step.replica_to,
+                      step.replica_from);
     q = q.narrow(1, step.first, rows);
   } else {
-    q = project(normed.narrow(1, step.first, rows), w.q, own.q, step.beacon_outputs);
+    q = project(normed.narrow(1, step.first, rows), w.q, own.q, own.lora_q, step.beacon_outputs);
   }
   const auto heads = [&](const at::Tensor& x) { return x.view({batch, x.size(1), -1, config_.head_dim}); };
   const at::Tensor k_all = heads(at::cat({memory.k_pre, kv.k_pre}, 1));
@@ -169,7 +178,7 @@ at::Tensor RecordedNetwork::attention_block(const Step& step, size_t index, cons
   const at::Tensor attended =
       recorded::attention(recorded::rope(heads(q.contiguous()), table, context_),
                           recorded::rope(k_all, step.key_table, context_), v_all, options, context_);
-  return project(attended.reshape({batch, rows, -1}), w.o, own.o, step.beacon_outputs);
+  return project(attended.reshape({batch, rows, -1}), w.o, own.o, own.lora_o, step.beacon_outputs);
 }
 
 at::Tensor RecordedNetwork::feed_forward_block(const Step& step, size_t index, const at::Tensor& x) const {
@@ -177,8 +186,8 @@ at::Tensor RecordedNetwork::feed_forward_block(const Step& step, size_t index, c
   const BeaconLayerParameters& own = parameters_.layers[index];
   const at::Tensor normed = norm(x, w.post_norm, config_.rms_norm_eps, context_);
   const at::Tensor gate = dense(normed, w.gate, context_);
-  const at::Tensor up = project(normed, w.up, own.up, step.beacon_outputs);
-  return project(recorded::swiglu(gate, up, context_), w.down, own.down, step.beacon_outputs);
+  const at::Tensor up = project(normed, w.up, own.up, {}, step.beacon_outputs);
+  return project(recorded::swiglu(gate, up, context_), w.down, own.down, {}, step.beacon_outputs);
 }
 
 RecordedOutput RecordedNetwork::forward(const RecordedRows& in, std::span<const RecordedKv> memory) const {

@@ -60,7 +60,7 @@ class RecordedNetwork {
   Step make_step(const RecordedRows& rows, int64_t keys) const;
   at::Tensor embed(const RecordedRows& rows, const Step& step) const;
   at::Tensor project(const at::Tensor& x, const RecordedMatrix& base, const BeaconMatrix& beacon,
-                     const at::Tensor& beacon_rows) const;
+                     const LoraMatrices& lora, const at::Tensor& beacon_rows) const;
   RecordedKv keys_and_values(const Step& step, size_t layer, const at::Tensor& normed) const;
   at::Tensor attention_block(const Step& step, size_t layer, const at::Tensor& normed, const RecordedKv& kv,
                              const RecordedKv& memory) const;

@@ -84,6 +84,11 @@ class Binder {
     w.up = matrix(prefix + "mlp.up_proj", f, d, model_.mlp_bias);
     w.down = matrix(prefix + "mlp.down_proj", d, f, model_.mlp_bias);
 
+    w.q.low_rank = low_rank(index, 'q', w.q);
+    w.k.low_rank = low_rank(index, 'k', w.k);
+    w.v.low_rank = low_rank(index, 'v', w.v);
+    w.o.low_rank = low_rank(index, 'o', w.o);
+
     w.beacon.q = beacon_matrix(prefix + "self_attn.beacon_q_proj", config_.params.q, w.q);
     w.beacon.k = beacon_matrix(prefix + "self_attn.beacon_k_proj", config_.params.k, w.k);
     w.beacon.v = beacon_matrix(prefix + "self_attn.beacon_v_proj", config_.params.v, w.v);
@@ -151,6 +156,25 @@ class Binder {
   std::shared_ptr<const void> beacon_owner() const {
     if (adapter_) return adapter_;
     return checkpoint_;
+  }
+
+  at::Tensor lora_matrix(const LoraTensorName& name, int64_t rows, int64_t cols) {
+    const TensorView* view = adapter_->find(name.text());
+    if (view == nullptr) return {};
+    require(view->shape == std::vector<int64_t>{rows, cols}, ErrorCode::kMismatch,
+            "LoRA tensor {} has shape {}, the base needs [{}, {}]: the adapter was made for another model",
+            view->name, shape_to_string(view->shape), rows, cols);
+    trained_ = true;
+    bytes_ += rows * cols * 4;
+    return finite(to_f32(*view, rows * cols), *view).view({rows, cols});
+  }
+
+  // The adapter has both matrices or none, see check_lora_tensors().
+  ops::LowRank low_rank(int64_t layer, char target, const ops::Weight& base) {
+    if (!adapter_ || !config_.lora) return {};
+    const int64_t rank = config_.lora->rank;
+    return {lora_matrix({layer, target, 'A'}, rank, base.in),
+            lora_matrix({layer, target, 'B'}, base.out, rank), config_.lora->scale()};
   }
 
   // Undefined when it is not used or missing: the base's projection then serves beacons too.

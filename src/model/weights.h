@@ -48,7 +48,8 @@ struct ModelWeights {
 // Binds the tensors of a checkpoint. Beacon tensors come from the adapter when there is one, else from the
 // checkpoint; missing ones stay undefined, a missing beacon embedding is the base's eos (or bos) row, as
 // config.embed_init says. `gate`, when set, is put on every head of layers that have none. Views keep the
-// checkpoint and the adapter alive. Throws kNotFound or kMismatch naming the tensor.
+// checkpoint and the adapter alive. LoRA tensors of the adapter become low-rank parts of the base's q, k, v
+// and o, which stay as they are in the file. Throws kNotFound or kMismatch naming the tensor.
 ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint,
                           const std::shared_ptr<const Adapter>& adapter, const BeaconConfig& config,
                           std::optional<float> gate);

@@ -99,11 +99,14 @@ void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, Line
     const bool wide = y.scalar_type() == at::kFloat;
     const at::Tensor y32 = wide ? y : context.product.matrix(y.size(0), y.size(1), at::kFloat);
     linear_few_rows(widened(x, context.rounded), weight, y32);
+    add_low_rank(x, weight.low_rank, y32, at::kFloat);
     if (!wide) at::Tensor(y).copy_(y32);
   } else if (context.compute == at::kBFloat16) {
     linear_bf16(x, weight, y, context);
+    add_low_rank(x, weight.low_rank, y, context.compute);
   } else {
     linear_f32(x, weight, y, context);
+    add_low_rank(x, weight.low_rank, y, context.compute);
   }
 }
 
@@ -114,6 +117,11 @@ at::Tensor linear_reference(const at::Tensor& x, const Weight& weight) {
 
 at::Tensor expand(const Weight& weight, at::ScalarType type) {
   BEACON_CHECK(type == at::kFloat || type == at::kBFloat16);
+  if (weight.low_rank.defined()) {
+    Weight alone = weight;
+    alone.low_rank = {};
+    return expand(alone, at::kFloat).add_(expand(weight.low_rank)).to(type);
+  }
   at::Tensor target = at::empty({weight.out, weight.in}, at::TensorOptions().dtype(type));
   expand_into(weight, target);
   return target;

@@ -8,12 +8,14 @@
 
 #include "base/dtype.h"
 #include "io/tensor_view.h"
+#include "ops/low_rank.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops {
 
 // A matrix [O, I] in one of the types of kernels::is_weight_type(), usually inside a memory-mapped file.
-// Copying copies the reference. The bias is f32 [O] or undefined.
+// Copying copies the reference. The bias is f32 [O] or undefined. The matrix that is meant is the one at
+// `data` plus the low-rank part, if there is one.
 struct Weight {
   DType dtype = DType::kF32;
   int64_t out = 0;
@@ -21,10 +23,11 @@ struct Weight {
   const std::byte* data = nullptr;
   std::shared_ptr<const void> owner;  // keeps `data` alive
   at::Tensor bias;
+  LowRank low_rank;
 
   bool defined() const { return data != nullptr; }
   int64_t row_bytes() const { return static_cast<int64_t>(*dtype_bytes(dtype, static_cast<uint64_t>(in))); }
-  int64_t bytes() const { return row_bytes() * out; }
+  int64_t bytes() const { return row_bytes() * out; }  // of `data`
 };
 
 // The type products of many rows are computed in: at::kFloat or at::kBFloat16. Sums are f32 either way.
@@ -38,15 +41,15 @@ struct LinearContext {
 // Up to this many rows are multiplied straight from the blocks; more are worth expanding the weight first.
 inline constexpr int64_t kFewRows = 12;
 
-// y = x W^T + bias. x [R, I] and y [R, O] with unit column stride, f32 or, when context.compute is bf16,
-// either of them bf16; no overlap. Few rows run on the fused kernel in f32; many rows through torch's GEMM in
-// context.compute.
+// y = x W^T + bias, W with its low-rank part. x [R, I] and y [R, O] with unit column stride, f32 or, when
+// context.compute is bf16, either of them bf16; no overlap. Few rows run on the fused kernel in f32; many
+// rows through torch's GEMM in context.compute.
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
 
-// The slow twin: expands the whole weight to f32 and multiplies in f32.
+// The slow twin: expands the whole weight to f32, adds its low-rank part to it and multiplies in f32.
 at::Tensor linear_reference(const at::Tensor& x, const Weight& weight);
 
-// The whole weight as a tensor [O, I] of f32 or bf16.
+// The whole weight, low-rank part included, as a tensor [O, I] of f32 or bf16.
 at::Tensor expand(const Weight& weight, at::ScalarType type);
 
 }  // namespace beacon::ops

@@ -172,6 +172,11 @@ void validate(const TrainConfig& c) {
   check_choice("compute", c.compute, {"auto", "f32", "bf16"});
   check_choice("recording", c.recording, {"fused", "plain"});
   for (const std::string& name : c.parameters) check_choice("parameters", name, {"q", "k", "v", "o", "mlp"});
+  for (const std::string& name : c.lora_targets) check_choice("lora_targets", name, {"q", "k", "v", "o"});
+  require(c.lora_rank == 0 || !c.lora_targets.empty(), kBad,
+          "lora_targets: expected at least one of q, k, v, o for lora_rank {}, found none", c.lora_rank);
+  require(c.lora_rank == 0 || c.lora_alpha > 0, kBad, "lora_alpha: expected a number above 0, found {:g}",
+          c.lora_alpha);
   schedule_from_string(c.schedule);
   require(!c.ratios.empty(), kBad, "ratios: expected at least one, found none");
   require(c.ratio_weights.empty() || c.ratio_weights.size() == c.ratios.size(), kBad,

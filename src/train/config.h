@@ -39,6 +39,9 @@ struct TrainConfig {
   std::vector<std::string> parameters = {"q", "k", "v"};
   std::optional<double> gate;
   std::string embed_init = "eos";
+  int64_t lora_rank = 0;
+  double lora_alpha = 16;
+  std::vector<std::string> lora_targets = {"q", "k", "v", "o"};
 
   double next_token_weight = 1.0;
   double distillation_weight = 0.0;
@@ -52,6 +55,7 @@ struct TrainConfig {
   double learning_rate = 1e-3;
   double gate_rate = 1.0;
   double embedding_rate = 1.0;
+  double lora_rate = 1.0;
   std::string schedule = "cosine";
   int64_t warmup = 0;
   double floor = 0.0;

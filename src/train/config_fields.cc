@@ -1,4 +1,5 @@
 // The list of keys: one line each, from which parsing, help, printing and saving follow.
+#include "io/lora.h"
 #include "train/config.h"
 
 namespace beacon {
@@ -39,6 +40,10 @@ const std::vector<ConfigField>& config_fields() {
       {"gate", &C::gate, "Beacon gate at the start: a bias on the scores of beacon keys; none = no gate",
        -1000, 1000},
       {"embed_init", &C::embed_init, "Row the beacon embedding starts from: eos or bos"},
+      {"lora_rank", &C::lora_rank, "Rank of LoRA on the base's projections; 0 = none, the base stays frozen",
+       0, kMaxLoraRank},
+      {"lora_alpha", &C::lora_alpha, "LoRA is added times lora_alpha / lora_rank", 0, 1e9},
+      {"lora_targets", &C::lora_targets, "Projections of the base that get LoRA: q, k, v, o"},
       {"next_token_weight", &C::next_token_weight, "Weight of the next-token loss", 0, kMany},
       {"distillation_weight", &C::distillation_weight, "Weight of KL to the base reading everything", 0,
        kMany},
@@ -52,6 +57,7 @@ const std::vector<ConfigField>& config_fields() {
       {"gate_rate", &C::gate_rate, "Learning rate of gates, as a multiple", 0, kMany},
       {"embedding_rate", &C::embedding_rate, "Learning rate of the beacon embedding, as a multiple", 0,
        kMany},
+      {"lora_rate", &C::lora_rate, "Learning rate of LoRA, as a multiple", 0, kMany},
       {"schedule", &C::schedule, "Course of the learning rate: constant, linear or cosine"},
       {"warmup", &C::warmup, "Updates over which the learning rate rises", 0, kMany},
       {"floor", &C::floor, "Learning rate at the end, as a share", 0, 1},
@@ -69,7 +75,7 @@ const std::vector<ConfigField>& config_fields() {
       {"compute", &C::compute, "Arithmetic of activations: auto, f32 or bf16"},
       {"recording", &C::recording, "Operations: fused, or plain (slow, for comparison)"},
       {"threads", &C::threads, "Threads; 0 = all cores", 0, 1024},
-      {"seed", &C::seed, "Seed of data order and ratios", 0, kMany},
+      {"seed", &C::seed, "Seed of data order, ratios and LoRA", 0, kMany},
   };
   return fields;
 }

@@ -32,6 +32,7 @@ BeaconConfig beacon_config(const TrainConfig& c, const Learner& learner) {
     out.params.mlp |= name == "mlp";
   }
   out.gate = c.gate.has_value();
+  out.lora = trained_lora(c);
   out.embed_init = c.embed_init == "bos" ? BeaconEmbedInit::kBos : BeaconEmbedInit::kEos;
   out.rope = learner.model().beacons.rope;
   return out;

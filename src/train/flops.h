@@ -12,7 +12,8 @@ struct ForwardFlops {
   double attention = 0;  // 4 L N H for each row and each key it may see
 };
 
-// One pass over the layers of all steps, beacons included, for `batch` rows. Masks count as causal.
+// One pass over the layers of all steps, beacons included, for `batch` rows. Masks count as causal; LoRA is
+// small and left out.
 ForwardFlops forward_flops(const ModelConfig& config, const SequencePlan& plan, int64_t batch);
 
 // One pass over `tokens` tokens that all see each other, causally.

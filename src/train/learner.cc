@@ -46,6 +46,18 @@ ModelOptions model_options(const TrainConfig& config) {
   return options;
 }
 
+// What an adapter to start from has learnt must not get lost.
+void check_goes_on(const std::optional<LoraConfig>& had, const std::optional<LoraConfig>& wanted) {
+  if (!had) return;
+  require(wanted && wanted->rank == had->rank && wanted->alpha == had->alpha, ErrorCode::kInvalidArgument,
+          "lora_rank, lora_alpha: expected {} and {:g} as in the adapter to start from, found {}", had->rank,
+          had->alpha, wanted ? fmt::format("{} and {:g}", wanted->rank, wanted->alpha) : "no LoRA");
+  for (const char target : kLoraTargets) {
+    require(!had->has(target) || wanted->has(target), ErrorCode::kInvalidArgument,
+            "lora_targets: expected {} among them, as in the adapter to start from", target);
+  }
+}
+
 }  // namespace
 
 WindowOptions training_window(const TrainConfig& config) {
@@ -70,20 +82,27 @@ WindowOptions training_window(const TrainConfig& config) {
   return o;
 }
 
+std::optional<LoraConfig> trained_lora(const TrainConfig& config) {
+  if (config.lora_rank == 0) return std::nullopt;
+  LoraConfig lora;
+  lora.rank = config.lora_rank;
+  lora.alpha = config.lora_alpha;
+  for (const std::string& target : config.lora_targets) lora.add(target.front());
+  return lora;
+}
+
 Learner::Learner(const TrainConfig& config, Communicator& communicator)
     : config_(config), communicator_(communicator), window_(training_window(config)) {
   model_ = load_model(model_options(config), /*need_tokenizer=*/true);
   const ModelConfig& shape = model_->net.config();
-  const std::optional<float> gate =
-      config.gate ? std::optional(static_cast<float>(*config.gate)) : std::nullopt;
-  const BeaconParameters parameters =
-      BeaconParameters::from(shape, model_->net.weights(), trained_projections(config), gate);
-  if (config.embed_init == "bos" && !model_->net.weights().trained_beacons) start_from_bos(parameters.embed);
-  const auto recording =
-      config.recording == "plain" ? recorded::Recording::kPlain : recorded::Recording::kFused;
-  network_ = std::make_unique<RecordedNetwork>(shape, frozen_base(model_->net.weights(), model_->compute),
-                                               parameters, model_->net.rope(),
-                                               recorded::RecordingContext{recording, model_->compute});
+  const BeaconParameters parameters = initial_parameters();
+  const recorded::RecordingContext context{
+      config.recording == "plain" ? recorded::Recording::kPlain : recorded::Recording::kFused,
+      model_->compute};
+  const RecordedBase base = frozen_base(model_->net.weights(), model_->compute);
+  network_ = std::make_unique<RecordedNetwork>(shape, base, parameters, model_->net.rope(), context);
+  teacher_ =
+      std::make_unique<RecordedNetwork>(shape, base, parameters.without_lora(), model_->net.rope(), context);
   AdamWOptions adam;
   adam.beta1 = config.beta1;
   adam.beta2 = config.beta2;
@@ -91,12 +110,26 @@ Learner::Learner(const TrainConfig& config, Communicator& communicator)
   adam.weight_decay = config.weight_decay;
   adam.gate_multiplier = config.gate_rate;
   adam.embedding_multiplier = config.embedding_rate;
+  adam.lora_multiplier = config.lora_rate;
   optimizer_ = std::make_unique<AdamW>(parameters.named(), adam);
   schedule_ = {schedule_from_string(config.schedule), config.learning_rate, config.warmup, config.steps,
                config.floor};
 }
 
 Learner::~Learner() = default;
+
+BeaconParameters Learner::initial_parameters() const {
+  const ModelWeights& weights = model_->net.weights();
+  const std::optional<float> gate =
+      config_.gate ? std::optional(static_cast<float>(*config_.gate)) : std::nullopt;
+  BeaconParameters parameters =
+      BeaconParameters::from(model_->net.config(), weights, trained_projections(config_), gate);
+  if (config_.embed_init == "bos" && !weights.trained_beacons) start_from_bos(parameters.embed);
+  const std::optional<LoraConfig> lora = trained_lora(config_);
+  check_goes_on(model_->beacons.lora, lora);
+  if (lora) parameters.add_lora(weights, *lora, static_cast<uint64_t>(config_.seed));
+  return parameters;
+}
 
 void Learner::start_from_bos(const at::Tensor& embed) const {
   const auto bos = model_->net.config().bos_token_id;
@@ -109,7 +142,7 @@ void Learner::start_from_bos(const at::Tensor& embed) const {
 
 at::Tensor Learner::teacher_of(const MicroBatch& batch) {
   if (config_.distillation_weight == 0.0) return {};
-  const at::Tensor hidden = teacher_hidden(*network_, batch.ids, batch.batch, model_->info.max_positions);
+  const at::Tensor hidden = teacher_hidden(*teacher_, batch.ids, batch.batch, model_->info.max_positions);
   const ForwardFlops forward = full_attention_flops(network_->config(), hidden.size(1), batch.batch);
   flops_ += forward.products + forward.attention + head_flops(network_->config(), batch.num_labels);
   return hidden;

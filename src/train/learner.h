@@ -2,6 +2,7 @@
 // One model being trained: gradients of batches, updates, and what an update costs.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/model_impl.h"
@@ -20,6 +21,9 @@ namespace beacon {
 // Throws kInvalidArgument naming the contradiction.
 WindowOptions training_window(const TrainConfig& config);
 
+// LoRA as the configuration asks for it; nothing when lora_rank is 0.
+std::optional<LoraConfig> trained_lora(const TrainConfig& config);
+
 struct UpdateReport {
   double grad_norm = 0.0;  // before clipping, of the mean loss
   double learning_rate = 0.0;
@@ -30,7 +34,8 @@ struct UpdateReport {
 class Learner {
  public:
   // Loads model and adapter of the configuration. Every rank does. The learning rate falls over
-  // set_total_updates().
+  // set_total_updates(). Throws kInvalidArgument when the adapter has LoRA that the configuration does not go
+  // on with.
   Learner(const TrainConfig& config, Communicator& communicator);
   ~Learner();
 
@@ -56,6 +61,7 @@ class Learner {
   const AdamW& optimizer() const { return *optimizer_; }
 
  private:
+  BeaconParameters initial_parameters() const;
   void start_from_bos(const at::Tensor& embed) const;
   at::Tensor teacher_of(const MicroBatch& batch);
 
@@ -63,6 +69,7 @@ class Learner {
   Communicator& communicator_;
   std::unique_ptr<Model::Impl> model_;
   std::unique_ptr<RecordedNetwork> network_;
+  std::unique_ptr<RecordedNetwork> teacher_;  // the same base without LoRA
   std::unique_ptr<AdamW> optimizer_;
   WindowOptions window_;
   Schedule schedule_;

@@ -76,6 +76,8 @@ double AdamW::multiplier(ParameterKind kind) const {
       return options_.embedding_multiplier;
     case ParameterKind::kGate:
       return options_.gate_multiplier;
+    case ParameterKind::kLora:
+      return options_.lora_multiplier;
   }
   return 1.0;
 }

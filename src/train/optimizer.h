@@ -1,5 +1,5 @@
 #pragma once
-// AdamW (Loshchilov and Hutter 2019) on f32 masters, with a learning rate of its own for gates.
+// AdamW (Loshchilov and Hutter 2019) on f32 masters, with learning rates of their own for some kinds.
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct AdamWOptions {
   double epsilon = 1e-8;
   double weight_decay = 0.0;          // decoupled; on matrices only
   double gate_multiplier = 1.0;       // learning rate of gates as a multiple
-  double embedding_multiplier = 1.0;  // and of the beacon embedding
+  double embedding_multiplier = 1.0;  // of the beacon embedding
+  double lora_multiplier = 1.0;       // and of LoRA
 };
 
 // Belongs to one thread. Deterministic: the same gradients give the same bits.

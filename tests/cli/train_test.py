@@ -31,6 +31,20 @@ def read_tensors(path):
             for name, entry in header.items()}, metadata
 
 
+def write_tensors(path, source, wanted):
+    """The tensors of another file whose names are wanted."""
+    data = pathlib.Path(source).read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, out, body = json.loads(data[8: 8 + size]), {}, b""
+    for name, entry in sorted(header.items(), key=lambda item: item[1].get("data_offsets", [0])):
+        if name != "__metadata__" and wanted(name):
+            begin, end = (8 + size + offset for offset in entry["data_offsets"])
+            out[name] = {**entry, "data_offsets": [len(body), len(body) + end - begin]}
+            body += data[begin:end]
+    text = json.dumps(out).encode()
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
 def floats(data):
     return struct.unpack(f"<{len(data) // 4}f", data)
 
@@ -107,6 +121,46 @@ class TrainTest(BeaconTestCase):
         nll = [line["next_token"] for line in self.log("used") if "step" in line]
         self.assertLess(nll[-1], nll[0])
 
+    def test_lora_is_learnt_and_used(self):
+        keys = {"lora_rank": 3, "lora_alpha": 6, "lora_targets": ["q", "v"], "learning_rate": 0.03, "steps": 4}
+        adapter = self.folder / self.train("lora", **keys)["adapter"]
+        config = json.loads((adapter / "beacon_config.json").read_text())
+        self.assertEqual(config["beacon_lora"], {"peft_type": "LORA", "r": 3, "lora_alpha": 6.0,
+                                                 "target_modules": ["q_proj", "v_proj"]})
+        tensors, _ = read_tensors(adapter / "beacon.safetensors")
+        self.assertEqual(len(tensors), 1 + 2 * 4 + 2 * 4)
+
+        # The engine applies it: without these tensors the same adapter says something else.
+        def measured(folder, name):
+            text = self.file(name + ".txt", (self.folder / "valid.txt").read_text()[:100])
+            return self.run_json("eval", "perplexity", "-m", self.model, "-a", folder, "--data", text, "--from", 20,
+                                 "--to", 60, "--ratio", 4, "--compute", "f32", "--threads", 1)["value"]
+        with_lora = measured(adapter, "with")
+        bare = self.folder / "bare"
+        bare.mkdir()
+        del config["beacon_lora"]
+        (bare / "beacon_config.json").write_text(json.dumps(config))
+        write_tensors(bare / "beacon.safetensors", adapter / "beacon.safetensors", lambda name: "lora_" not in name)
+        self.assertGreater(abs(with_lora - measured(bare, "without")), 1e-3)
+
+        # Training goes on from it, with the same rank only.
+        self.assert_error(["train", "--config", self.config("lower", **{**keys, "adapter": str(adapter), "lora_rank": 2})],
+                          2, "lora_rank", "3", "2")
+        self.assert_error(["train", "--config", self.config("off", **{**keys, "adapter": str(adapter), "lora_rank": 0})],
+                          2, "lora_rank", "no LoRA")
+        self.assert_error(["train", "--config", self.config("few", **{**keys, "adapter": str(adapter),
+                                                                      "lora_targets": ["q"]})], 2, "lora_targets", "v")
+        self.train("further", **{**keys, "adapter": str(adapter), "learning_rate": 0, "steps": 1, "warmup": 0})
+        again, _ = read_tensors(self.folder / "further/last/beacon.safetensors")
+        self.assertEqual(again, tensors)
+
+    def test_the_teacher_is_the_base_without_lora(self):
+        """Without any memory the student differs from the teacher by LoRA alone: not at first, then more and more."""
+        self.train("taught", window=64, stride=64, lora_rank=2, valid_data=[], steps=4, warmup=0, gate=None)
+        divergence = [line["distillation"] for line in self.log("taught")]
+        self.assertLess(abs(divergence[0]), 1e-5)
+        self.assertGreater(divergence[3], 1e-4)
+
     def test_options_override_keys(self):
         self.train("options", "--steps", 1, "--warmup", 0, "--ratios", "4", "--gate", "none", "--valid-data", "")
         written = json.loads((self.folder / "options/config.json").read_text())
@@ -129,9 +183,10 @@ class TrainTest(BeaconTestCase):
         self.assert_same_run("killed", "straight")
 
     def test_interrupted_and_resumed_is_the_same_bit_for_bit(self):
-        if not (self.folder / "straight20").exists():
-            self.train("straight20", "--steps", 20, "--checkpoint-every", 0)
-        command = ["train", "--config", self.config("interrupted"), "--steps", 20, "--checkpoint-every", 0]
+        """With LoRA, so that its masters and moments are among what is compared."""
+        lora = {"lora_rank": 2, "lora_targets": ["q", "o"], "lora_rate": 2}
+        self.train("straight20", "--steps", 20, "--checkpoint-every", 0, **lora)
+        command = ["train", "--config", self.config("interrupted", **lora), "--steps", 20, "--checkpoint-every", 0]
         process = self.start(*command)
         log = self.folder / "interrupted/log.jsonl"
         while process.poll() is None and (not log.exists() or log.read_text().count('"step"') < 3):
@@ -143,19 +198,26 @@ class TrainTest(BeaconTestCase):
         self.assertEqual(out, b"")
         self.run_beacon(*command, "--resume")
         self.assert_same_run("interrupted", "straight20")
+        names = read_tensors(self.checkpoint("interrupted"))[0]
+        for layer in 0, 1:
+            for target in "qo":
+                for matrix in "AB":
+                    name = f"base_model.model.model.layers.{layer}.self_attn.{target}_proj.lora_{matrix}.weight"
+                    for part in "parameter", "first", "second":
+                        self.assertGreater(max(map(abs, floats(names[f"{part}/{name}"]))), 0, name)
 
-    def test_recomputing_changes_nothing(self):
+    def test_recomputing_and_rank_0_change_nothing(self):
         self.train("kept", "--recompute", "false", "--steps", 2)
-        self.train("again", "--recompute", "true", "--steps", 2)
+        self.train("again", "--recompute", "true", "--steps", 2, "--lora-rank", 0, "--lora-alpha", 3)
         self.assertEqual(read_tensors(self.checkpoint("kept"))[0], read_tensors(self.checkpoint("again"))[0])
 
     def test_two_processes_equal_one_that_accumulates(self):
         mpirun = shutil.which("mpirun")
         if mpirun is None:
             self.skipTest("no mpirun")
-        self.train("one", "--steps", 3, "--batch", 1, "--accumulation", 2)
+        self.train("one", "--steps", 3, "--batch", 1, "--accumulation", 2, lora_rank=2)
         command = [mpirun, "--allow-run-as-root", "--oversubscribe", "-n", "2", PROGRAM, "train", "--config",
-                   self.config("two"), "--steps", "3", "--batch", "1", "--accumulation", "1"]
+                   self.config("two", lora_rank=2), "--steps", "3", "--batch", "1", "--accumulation", "1"]
         done = subprocess.run(list(map(str, command)), capture_output=True, env=environment(), timeout=300)
         if b"has no MPI" in done.stderr:
             self.skipTest("built without MPI")

@@ -88,6 +88,7 @@ TEST(BeaconConfig, RoundTrip) {
   full.skip_last = 68;
   full.gate = true;
   full.ratio_mix = RatioMix::kSequence;
+  full.lora = LoraConfig{.rank = 8, .alpha = 12.5, .q = true, .o = true};
   full.rope.emplace();
   full.rope->kind = RopeKind::kYarn;
   full.rope->theta = 1e6;
@@ -169,6 +170,23 @@ INSTANTIATE_TEST_SUITE_P(
                   kBad,
                   {"multiple of the window (32)", "36"}},
         BadBeacon{"both_prefixes", R"({"ultragist_window":32})", kBad, {"both beacon_ and ultragist_"}},
+        BadBeacon{"lora_not_an_object", R"({"beacon_lora":8})", kBad, {"beacon_lora", "object"}},
+        BadBeacon{"lora_without_rank",
+                  R"({"beacon_lora":{"lora_alpha":16,"target_modules":["q_proj"]}})",
+                  kBad,
+                  {"beacon_lora", "\"r\""}},
+        BadBeacon{"lora_without_alpha",
+                  R"({"beacon_lora":{"r":8,"target_modules":["q_proj"]}})",
+                  kBad,
+                  {"lora_alpha", "above 0"}},
+        BadBeacon{"lora_of_the_mlp",
+                  R"({"beacon_lora":{"r":8,"lora_alpha":16,"target_modules":["up_proj"]}})",
+                  kBad,
+                  {"target_modules", "q_proj"}},
+        BadBeacon{"lora_variant",
+                  R"({"beacon_lora":{"r":8,"lora_alpha":16,"target_modules":["q_proj"],"use_rslora":true}})",
+                  kUnsupported,
+                  {"use_rslora", "plain LoRA"}},
         BadBeacon{"rope_without_theta",
                   R"({"beacon_rope":{"rope_type":"linear","factor":2}})",
                   kBad,

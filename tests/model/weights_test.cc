@@ -4,7 +4,9 @@
 
 #include <filesystem>
 
+#include "io/convert.h"
 #include "io/safetensors.h"
+#include "model/slow_twin.h"
 #include "ops/tensor_check.h"
 
 namespace beacon {
@@ -219,6 +221,108 @@ TEST_F(WeightsTest, AnAdapterOfAnotherModelIsRefused) {
   adapter_ = {};
   adapter_.put("model.beacon_embed_tokens.weight", at::full({1, 64}, NAN));
   expect_error(ErrorCode::kBadFile, "beacon_embed_tokens", [&] { load(); });
+}
+
+std::string lora(int64_t layer, char target, char matrix) {
+  return LoraTensorName{layer, target, matrix}.text();
+}
+
+TEST_F(WeightsTest, LoraBecomesALowRankPartOfTheBase) {
+  config_.lora = LoraConfig{.rank = 4, .alpha = 8, .q = true, .o = true};
+  const at::Tensor qa = at::randn({4, 64}), qb = at::randn({128, 4}), oa = at::randn({4, 128}),
+                   ob = at::randn({64, 4});
+  adapter_.put(lora(1, 'q', 'A'), qa);
+  adapter_.put(lora(1, 'q', 'B'), qb.to(at::kBFloat16));
+  adapter_.put(lora(1, 'o', 'A'), oa);
+  adapter_.put(lora(1, 'o', 'B'), ob);
+  const ModelWeights w = load();
+  EXPECT_TRUE(w.trained_beacons);
+  const LayerWeights& one = w.layers[1];
+  expect_equal(one.q.low_rank.a, qa);
+  expect_equal(one.q.low_rank.b, qb.to(at::kBFloat16).to(at::kFloat));
+  expect_equal(one.o.low_rank.a, oa);
+  expect_equal(one.o.low_rank.b, ob);
+  EXPECT_EQ(one.q.low_rank.scale, 2.0);
+  EXPECT_FALSE(one.k.low_rank.defined());
+  EXPECT_FALSE(one.v.low_rank.defined());
+  EXPECT_FALSE(w.layers[0].q.low_rank.defined());
+  EXPECT_EQ(w.bytes - load_weights(checkpoint(), nullptr, {}, std::nullopt).bytes,
+            4 * (qa.numel() + qb.numel() + oa.numel() + ob.numel()));
+}
+
+TEST_F(WeightsTest, LoraOfAnotherModelIsRefused) {
+  config_.lora = LoraConfig{.rank = 4, .alpha = 8, .v = true};
+  adapter_.put(lora(0, 'v', 'A'), at::randn({4, 32}));
+  adapter_.put(lora(0, 'v', 'B'), at::randn({64, 4}));
+  expect_error(ErrorCode::kMismatch, lora(0, 'v', 'A'), [&] { load(); });
+  adapter_.put(lora(0, 'v', 'A'), at::randn({4, 64}));
+  adapter_.put(lora(0, 'v', 'B'), at::randn({128, 4}));
+  expect_error(ErrorCode::kMismatch, lora(0, 'v', 'B'), [&] { load(); });
+  adapter_.put(lora(0, 'v', 'B'), at::full({64, 4}, NAN));
+  expect_error(ErrorCode::kBadFile, lora(0, 'v', 'B'), [&] { load(); });
+}
+
+// Logits of 30 rows with beacons among them, then of one more.
+at::Tensor logits_of(const ModelConfig& config, const ModelWeights& weights) {
+  const Transformer net = make_transformer(config, weights);
+  KvMemory memory = empty_memory(config);
+  TransformerScratch scratch;
+  std::vector<at::Tensor> out;
+  for (const auto& [begin, count] : {std::pair{0, 30}, std::pair{30, 1}}) {
+    const std::vector<int32_t> positions = positions_from(begin, count);
+    std::vector<int32_t> ids, beacons;
+    for (const int32_t p : positions) {
+      const bool beacon = p % 5 == 4;
+      ids.push_back(static_cast<int32_t>(beacon ? config.vocab_size : p * 7 % config.vocab_size));
+      if (beacon) beacons.push_back(p - begin);
+    }
+    ForwardRows rows;
+    rows.ids = ids;
+    rows.positions = positions;
+    rows.beacon_rows = beacons;
+    rows.hidden_rows = count;
+    out.push_back(net.logits(net.forward(rows, memory, scratch)[0], scratch));
+  }
+  return at::cat(out);
+}
+
+// beacon convert merge does by plain loops, once, what a model with an adapter does in every product.
+TEST_F(WeightsTest, MergedWeightsGiveTheLogitsOfTheAdapter) {
+  config_.lora = LoraConfig{.rank = 3, .alpha = 6, .q = true, .k = true, .v = true, .o = true};
+  config_.params.q = true;
+  adapter_.put("model.beacon_embed_tokens.weight", at::randn({1, 64}));
+  for (int64_t l = 0; l < 3; ++l) {
+    const std::string p = "model.layers." + std::to_string(l) + ".self_attn.";
+    adapter_.put(p + "beacon_q_proj.weight", at::randn({128, 64}) / 8);
+    for (const char target : kLoraTargets) {
+      const at::Tensor weight = base(p + target + "_proj.weight");
+      adapter_.put(lora(l, target, 'A'), at::randn({3, weight.size(1)}) / 8);
+      adapter_.put(lora(l, target, 'B'), at::randn({weight.size(0), 3}) / 8);
+    }
+  }
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    if (type == at::kBFloat16) {
+      for (auto& entry : std::vector(base_.list)) {
+        if (entry.second.dim() == 2) base_.put(entry.first.name, entry.second.to(type));
+      }
+    }
+    const ModelWeights with_adapter = load();
+    const ModelConfig config = checkpoint()->config();
+    const fs::path out = folder_ / (type == at::kFloat ? "merged_f32" : "merged_bf16");
+    merge(folder_, folder_ / "adapter", out);
+    const auto merged = Checkpoint::open(out);
+    ASSERT_TRUE(merged->beacon());
+    EXPECT_FALSE(merged->beacon()->lora);
+    for (const std::string& name : merged->names()) EXPECT_EQ(name.find("lora"), name.npos) << name;
+    const ModelWeights w = load_weights(merged, nullptr, *merged->beacon(), std::nullopt);
+    const at::Tensor expected = logits_of(config, with_adapter), actual = logits_of(config, w);
+    const double error = ((actual - expected).norm() / expected.norm()).item<double>();
+    // f32: sums in another order. bf16: 12 matrices are rounded, each by half a unit in the last place at
+    // most.
+    EXPECT_LE(error, type == at::kFloat ? 1e-5 : 12 * kEpsBf16);
+    const at::Tensor without = logits_of(config, load_weights(checkpoint(), nullptr, {}, std::nullopt));
+    EXPECT_GT((expected - without).norm().item<double>(), 0.1 * expected.norm().item<double>());
+  }
 }
 
 TEST_F(WeightsTest, TheBeaconsRowBeginsAsThatOfEosOrBos) {

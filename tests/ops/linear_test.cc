@@ -88,6 +88,44 @@ TEST_F(LinearTest, Bf16InAndOut) {
   }
 }
 
+// A low-rank part counts as if it were in the matrix; the matrix itself stays as it is.
+TEST_F(LinearTest, ALowRankPartIsAddedToTheMatrix) {
+  for (const DType type : kTypes) {
+    MadeWeight w = make_weight(type, at::randn({37, 96}));
+    w.weight.bias = at::randn({37});
+    w.weight.low_rank = {at::randn({5, 96}), at::randn({37, 5}), 0.25};
+    const at::Tensor plain_values = w.values;
+    const at::Tensor a = w.weight.low_rank.a.to(at::kDouble), b = w.weight.low_rank.b.to(at::kDouble);
+    w.values = plain_values + 0.25 * at::mm(b, a);
+    // The magnitudes of all terms, and the additions of the outer product.
+    MadeWeight magnitude = w;
+    magnitude.values = plain_values.abs() + 0.25 * at::mm(b.abs(), a.abs());
+    for (const int64_t rows : {int64_t{1}, kFewRows, kFewRows + 1, int64_t{40}}) {
+      SCOPED_TRACE(::testing::Message() << dtype_info(type).name << ", rows " << rows);
+      const at::Tensor x = at::randn({rows, 96});
+      const at::Tensor tolerance = 2 * f32_tolerance(x, magnitude);
+      expect_close(run(x, w.weight), exact(x, w), tolerance);
+      expect_close(linear_reference(x, w.weight), exact(x, w), tolerance);
+    }
+    expect_close(expand(w.weight, at::kFloat), w.values, magnitude.values * 8 * kEpsF32 + 1e-6);
+    expect_close(expand(w.weight, at::kBFloat16), w.values, w.values.abs() * 1.01 * kEpsBf16 + 1e-5);
+
+    // Many rows in bf16: besides what the product of the matrix loses, x, A and x A^T are rounded.
+    context_.compute = at::kBFloat16;
+    const at::Tensor x = at::randn({40, 96});
+    const double error = ((run(x, w.weight) - exact(x, w)).norm() / exact(x, w).norm()).item<double>();
+    EXPECT_LE(error, 2 * kEpsBf16);
+    EXPECT_GT(error, kEpsBf16 / 16) << "not computed in bf16";
+    context_.compute = at::kFloat;
+  }
+}
+
+TEST_F(LinearTest, ALowRankPartMustFit) {
+  MadeWeight w = make_weight(DType::kF32, at::randn({8, 32}));
+  w.weight.low_rank = {at::randn({5, 31}), at::randn({8, 5}), 1.0};
+  expect_error(ErrorCode::kInternal, "low_rank", [&] { run(at::randn({3, 32}), w.weight); });
+}
+
 TEST_F(LinearTest, FewRowsAreComputedInF32WhateverTheComputeType) {
   context_.compute = at::kBFloat16;
   const MadeWeight w = make_weight(DType::kQ8_0, at::randn({37, 96}));

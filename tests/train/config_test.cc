@@ -34,6 +34,8 @@ TEST(ConfigTest, IsReadBackAsWritten) {
   c.learning_rate = 3e-4;
   c.pack = true;
   c.parameters = {"q", "o"};
+  c.lora_rank = 4;
+  c.lora_targets = {"k"};
   EXPECT_TRUE(parse_train_config(to_json(c), "test") == c);
   EXPECT_TRUE(parse_train_config("{}", "test") == TrainConfig());
 }
@@ -99,6 +101,15 @@ TEST(ConfigTest, ContradictionsAreRefused) {
   expect_refused("data", [](TrainConfig& c) { c.data.clear(); });
   expect_refused("max_length", [](TrainConfig& c) { c.max_length = c.min_length - 1; });
   expect_refused("parameters", [](TrainConfig& c) { c.parameters = {"q", "x"}; });
+  expect_refused("lora_targets", [](TrainConfig& c) { c.lora_targets = {"up"}; });
+  expect_refused("lora_targets", [](TrainConfig& c) {
+    c.lora_rank = 8;
+    c.lora_targets.clear();
+  });
+  expect_refused("lora_alpha", [](TrainConfig& c) {
+    c.lora_rank = 8;
+    c.lora_alpha = 0;
+  });
   expect_refused("ratio_weights", [](TrainConfig& c) { c.ratio_weights = {1}; });
   expect_refused("next_token_weight", [](TrainConfig& c) { c.next_token_weight = 0; });
   expect_refused("schedule", [](TrainConfig& c) { c.schedule = "steep"; });
@@ -107,6 +118,17 @@ TEST(ConfigTest, ContradictionsAreRefused) {
     c.warmup = 11;
   });
   expect_refused("placement", [](TrainConfig& c) { c.placement = "middle"; });
+}
+
+TEST(ConfigTest, LoraIsOffUntilItHasARank) {
+  TrainConfig c = complete();
+  EXPECT_FALSE(trained_lora(c).has_value());
+  c.lora_rank = 8;
+  // The original's: alpha 16 on all four.
+  EXPECT_EQ(trained_lora(c),
+            (LoraConfig{.rank = 8, .alpha = 16, .q = true, .k = true, .v = true, .o = true}));
+  c.lora_targets = {"v"};
+  EXPECT_EQ(trained_lora(c), (LoraConfig{.rank = 8, .alpha = 16, .v = true}));
 }
 
 // What is shipped can be run once its files are there.

@@ -17,10 +17,16 @@ class AdamWTest : public TensorTest {
 
 // The algorithm written out in double: Loshchilov and Hutter 2019, algorithm 2.
 TEST_F(AdamWTest, EqualsThePaper) {
-  const AdamWOptions options{
-      .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = 0.1, .gate_multiplier = 30};
+  const AdamWOptions options{.beta1 = 0.8,
+                             .beta2 = 0.95,
+                             .epsilon = 1e-6,
+                             .weight_decay = 0.1,
+                             .gate_multiplier = 30,
+                             .lora_multiplier = 0.5};
   const std::vector<NamedParameter> parameters = {parameter(ParameterKind::kProjection, at::randn({3, 5})),
-                                                  parameter(ParameterKind::kGate, at::randn({4}))};
+                                                  parameter(ParameterKind::kGate, at::randn({4})),
+                                                  parameter(ParameterKind::kLora, at::randn({2, 3}))};
+  const double multipliers[] = {1, 30, 0.5};
   std::vector<at::Tensor> value, m, v;
   for (const NamedParameter& p : parameters) {
     value.push_back(p.tensor.detach().to(at::kDouble).clone());
@@ -33,8 +39,8 @@ TEST_F(AdamWTest, EqualsThePaper) {
       at::Tensor tensor = parameters[i].tensor;
       tensor.mutable_grad() = at::randn_like(tensor.detach());
       const at::Tensor g = tensor.grad().to(at::kDouble);
-      const double rate = i == 0 ? 1e-2 : 30 * 1e-2;
-      if (i == 0) value[i] = value[i] - rate * 0.1 * value[i];
+      const double rate = multipliers[i] * 1e-2;
+      if (i != 1) value[i] = value[i] - rate * 0.1 * value[i];
       m[i] = 0.8 * m[i] + 0.2 * g;
       v[i] = 0.95 * v[i] + 0.05 * g * g;
       const at::Tensor m_hat = m[i] / (1 - std::pow(0.8, t)), v_hat = v[i] / (1 - std::pow(0.95, t));

@@ -25,6 +25,7 @@ struct TapeCase {
   int64_t batch = 1;
   bool gate = false;
   int64_t truncate = 0;
+  const char* lora = "";  // targets; beacons then have only a q and a v of their own
 };
 
 WindowOptions windows(int64_t window, int64_t stride, int64_t sink) {
@@ -81,6 +82,10 @@ const TapeCase kCases[] = {
     {"one_window", windows(64, 64, 0)},
     {"truncated_after_one", windows(8, 8, 0), 61, 1, false, 1},
     {"truncated_after_two", windows(16, 8, 1), 75, 1, true, 2},
+    {"lora", windows(16, 8, 1), 61, 1, true, 0, "qkvo"},
+    {"lora_of_some", windows(16, 16, 0), 61, 2, false, 0, "ko"},
+    {"lora_truncated", windows(8, 8, 0), 61, 1, false, 1, "qkvo"},
+    {"lora_without_memory", windows(64, 64, 0), 61, 1, false, 0, "qv"},
 };
 
 class TapeTest : public ::testing::TestWithParam<TapeCase> {
@@ -100,12 +105,28 @@ class TapeTest : public ::testing::TestWithParam<TapeCase> {
 
   RecordedNetwork network(Recording recording) const {
     const std::optional<float> gate = GetParam().gate ? std::optional(0.0F) : std::nullopt;
-    const BeaconParams all{.q = true, .k = true, .v = true, .o = true, .mlp = true};
+    const std::string targets = GetParam().lora;
+    const bool all = targets.empty();
+    BeaconParameters parameters = BeaconParameters::from(
+        config_, weights_, {.q = true, .k = all, .v = true, .o = all, .mlp = all}, gate);
+    if (!all) add_lora(parameters, targets);
     return {config_,
             frozen_base(weights_, at::kFloat),
-            BeaconParameters::from(config_, weights_, all, gate),
+            parameters,
             ops::Rope(config_.rope, config_.head_dim, config_.max_position_embeddings),
             {recording, at::kFloat}};
+  }
+
+  // With a B that is not zero: else A would have no gradient.
+  void add_lora(BeaconParameters& parameters, const std::string& targets) const {
+    LoraConfig lora{.rank = 3, .alpha = 6};
+    for (const char target : targets) lora.add(target);
+    parameters.add_lora(weights_, lora, 5);
+    at::manual_seed(19);
+    for (const NamedParameter& p : parameters.named()) {
+      const auto name = parse_lora_tensor_name(p.name);
+      if (name && name->matrix == 'B') p.tensor.detach().normal_(0.0, 0.2);
+    }
   }
 
   double run(const RecordedNetwork& network, const TapeOptions& options) const {
@@ -138,6 +159,9 @@ TEST_P(TapeTest, EqualsOneGraphOverTheWholeSequence) {
       SCOPED_TRACE(p.name);
       const at::Tensor& wanted = expected.gradients.at(p.name);
       const double largest = wanted.abs().max().item<double>();
+      if (p.kind == ParameterKind::kLora) {
+        EXPECT_GT(largest, kVisible);
+      }
       const at::Tensor ours = p.tensor.grad().defined() ? p.tensor.grad() : at::zeros_like(p.tensor.detach());
       expect_close(ours, wanted, kTolerance * largest + 1e-12);
     }

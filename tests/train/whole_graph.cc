@@ -49,6 +49,7 @@ class WholeGraph {
   WholeGraph(const ModelConfig& config, const ModelWeights& weights, const BeaconParameters& parameters,
              int64_t truncate_steps)
       : config_(config), weights_(weights), truncate_(truncate_steps) {
+    lora_scale_ = parameters.lora_scale;
     for (const NamedParameter& p : parameters.named()) {
       leaves_[p.name] = p.tensor.detach().to(at::kDouble).clone().set_requires_grad(true);
     }
@@ -202,10 +203,20 @@ class WholeGraph {
   // Both projections of every row, then the right one is taken.
   at::Tensor routed(const ops::Weight& base, const std::string& name, const at::Tensor& x) const {
     const auto own = leaves_.find(name + ".weight");
-    if (own == leaves_.end()) return dense(base, x);
+    const at::Tensor of_base = dense(base, x) + lora(name, x);
+    if (own == leaves_.end()) return of_base;
     at::Tensor y = at::matmul(x, own->second.t());
     if (const auto bias = leaves_.find(name + ".bias"); bias != leaves_.end()) y = y + bias->second;
-    return at::where(is_beacon_, y, dense(base, x));
+    return at::where(is_beacon_, y, of_base);
+  }
+
+  // What LoRA adds to the base's projection; `name` is that of the beacons' own.
+  at::Tensor lora(std::string name, const at::Tensor& x) const {
+    name.replace(name.find("beacon_"), 7, "");
+    const auto a = leaves_.find("base_model.model." + name + ".lora_A.weight");
+    if (a == leaves_.end()) return at::zeros({1}, at::kDouble);
+    const auto b = leaves_.find("base_model.model." + name + ".lora_B.weight");
+    return lora_scale_ * at::matmul(x, at::matmul(b->second, a->second).t());
   }
 
   static at::Tensor dense(const ops::Weight& w, const at::Tensor& x) {
@@ -222,6 +233,7 @@ class WholeGraph {
   const ModelConfig& config_;
   const ModelWeights& weights_;
   int64_t truncate_;
+  double lora_scale_ = 1.0;
   std::map<std::string, at::Tensor> leaves_;  // f64
   at::Tensor labels_, scored_;                // [B, n], [n]
   Part sink_, beacons_, open_;
