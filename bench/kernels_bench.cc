@@ -83,16 +83,16 @@ void linear(benchmark::State& state) {
   const int64_t out = (128 << 20) / row_bytes;
   std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
   const auto x = normal(rows * in);
-  std::vector<kernels::Q8Block> blocks(x.size() / 32);
+  std::vector<kernels::Q8Group> groups(x.size() / 128);
   std::vector<float> y(static_cast<size_t>(rows * out));
   for (auto _ : state) {
     if (state.range(2) != 0) {
-      kernels::quantize_activations_q8(x.data(), blocks.data(), rows * in);
+      kernels::quantize_activations_q8(x.data(), groups.data(), rows * in);
       kernels::linear_rows_q8({.weight_type = type,
                                .weight = weight.data(),
                                .weight_row_bytes = row_bytes,
-                               .x = blocks.data(),
-                               .x_stride = in / 32,
+                               .x = groups.data(),
+                               .x_stride = in / 128,
                                .y = y.data(),
                                .y_stride = out,
                                .rows = rows,
@@ -121,7 +121,8 @@ BENCHMARK(linear)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,
                            DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     for (const int64_t rows : {1, 8}) b->Args({static_cast<int64_t>(type), rows, 0});
-    if (kernels::is_q8_weight_type(type)) b->Args({static_cast<int64_t>(type), 1, 1});
+    if (!kernels::is_q8_weight_type(type)) continue;
+    for (const int64_t rows : {1, 2, 4, 8}) b->Args({static_cast<int64_t>(type), rows, 1});
   }
 });
 

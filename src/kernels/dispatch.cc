@@ -14,9 +14,7 @@ namespace beacon::kernels {
 
 bool is_weight_type(DType type) noexcept { return type <= DType::kQ6_K; }
 
-bool is_q8_weight_type(DType type) noexcept {
-  return type == DType::kQ8_0 || type == DType::kQ4_0 || type == DType::kQ4_1;
-}
+bool is_q8_weight_type(DType type) noexcept { return is_weight_type(type) && is_quantised(type); }
 
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept {
   active_table().dequantize_row(type, src, dst, n);
@@ -43,7 +41,7 @@ void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noe
   active_table().linear_rows(params, o_begin, o_end);
 }
 
-void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept {
+void quantize_activations_q8(const float* x, Q8Group* dst, int64_t n) noexcept {
   active_table().quantize_activations_q8(x, dst, n);
 }
 

@@ -5,14 +5,31 @@
 namespace beacon::kernels {
 namespace {
 
-constexpr DType kTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1};
+constexpr DType kTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+                            DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+
+int64_t groups_of(int64_t in) { return (in + 127) / 128; }
+
+// Element i of block b, counted from the first group on.
+int q_at(const std::vector<Q8Group>& groups, size_t b, size_t i) {
+  const Q8Group& group = groups[b / 4];
+  return i < 16 ? group.low[b % 4 * 16 + i] : group.high[b % 4 * 16 + i - 16];
+}
+float scale_at(const std::vector<Q8Group>& groups, size_t b) { return groups[b / 4].scale[b % 4 * 4]; }
 
 class LinearQ8Test : public KernelTest {
  protected:
-  std::vector<Q8Block> quantize(const std::vector<float>& x) {
-    std::vector<Q8Block> blocks(x.size() / 32);
-    quantize_activations_q8(x.data(), blocks.data(), static_cast<int64_t>(x.size()));
-    return blocks;
+  // Rows of `in` values each.
+  std::vector<Q8Group> quantize(const std::vector<float>& x, int64_t in) {
+    std::vector<Q8Group> groups(x.size() / static_cast<size_t>(in) * static_cast<size_t>(groups_of(in)));
+    for (auto& group : groups) std::memset(static_cast<void*>(&group), 0x55, sizeof group);
+    for (int64_t r = 0; r < static_cast<int64_t>(x.size()) / in; ++r) {
+      quantize_activations_q8(x.data() + r * in, groups.data() + r * groups_of(in), in);
+    }
+    return groups;
+  }
+  std::vector<Q8Group> quantize(const std::vector<float>& x) {
+    return quantize(x, static_cast<int64_t>(x.size()));
   }
 };
 BEACON_FOR_EVERY_ISA(LinearQ8Test);
@@ -22,21 +39,37 @@ TEST_P(LinearQ8Test, QuantisesWithinHalfAStep) {
   for (size_t i = 32; i < 64; ++i) x[i] = 0;
   for (size_t i = 64; i < 96; ++i) x[i] *= 1e-36F;
   for (size_t i = 96; i < 128; ++i) x[i] *= 1e30F;
-  const auto blocks = quantize(x);
-  for (size_t b = 0; b < blocks.size(); ++b) {
-    int sum = 0;
+  const auto groups = quantize(x);
+  for (size_t b = 0; b < 40; ++b) {
+    double sum = 0;
     int largest = 0;
+    const float scale = scale_at(groups, b);
     for (size_t i = 0; i < 32; ++i) {
-      const int q = blocks[b].q[i];
+      const int q = q_at(groups, b, i);
       sum += q;
       largest = std::max(largest, std::abs(q));
       // Half a step, plus the rounding of x / scale.
-      ASSERT_NEAR(x[32 * b + i], static_cast<double>(blocks[b].scale) * q, blocks[b].scale * 0.50002 + 1e-30)
-          << b << " " << i;
+      ASSERT_NEAR(x[32 * b + i], static_cast<double>(scale) * q, scale * 0.50002 + 1e-30) << b << " " << i;
     }
     EXPECT_EQ(largest, b == 1 || b == 2 ? 0 : 127) << b;
-    EXPECT_NEAR(blocks[b].sum, static_cast<double>(blocks[b].scale) * sum,
-                std::fabs(blocks[b].sum) * 2 * kEps);
+    for (size_t j = 0; j < 4; ++j) {
+      EXPECT_EQ(groups[b / 4].scale[b % 4 * 4 + j], scale);
+      sum -= groups[b / 4].sums[b % 4 * 4 + j];
+    }
+    EXPECT_EQ(sum, 0) << b;
+  }
+}
+
+TEST_P(LinearQ8Test, BlocksBehindTheEndAreZero) {
+  for (const int64_t in : {32, 64, 96, 160}) {
+    const auto groups = quantize(normal(in));
+    for (size_t b = static_cast<size_t>(in) / 32; b < 4 * groups.size(); ++b) {
+      for (size_t i = 0; i < 32; ++i) ASSERT_EQ(q_at(groups, b, i), 0);
+      for (size_t j = 0; j < 4; ++j) {
+        ASSERT_EQ(groups[b / 4].scale[b % 4 * 4 + j], 0);
+        ASSERT_EQ(groups[b / 4].sums[b % 4 * 4 + j], 0);
+      }
+    }
   }
 }
 
@@ -44,22 +77,36 @@ TEST_P(LinearQ8Test, BlocksWithoutNumbersShow) {
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
     auto x = normal(64);
     x[37] = bad;
-    const auto blocks = quantize(x);
-    EXPECT_FALSE(std::isnan(blocks[0].scale));
-    EXPECT_TRUE(std::isnan(blocks[1].scale));
-    EXPECT_TRUE(std::isnan(blocks[1].sum));
+    const auto groups = quantize(x);
+    EXPECT_FALSE(std::isnan(scale_at(groups, 0)));
+    EXPECT_TRUE(std::isnan(scale_at(groups, 1)));
   }
 }
 
-// The integer products are exact; what is left is f32 rounding of the block sums, whose sizes add up to at
-// most sum |w| |x| (with the minima of Q4_1 and the 8 of Q4_0 counted apart).
-TEST_P(LinearQ8Test, EqualsTheReferenceOnTheSameBlocks) {
+// Rows of x, of any type and length: what is not a multiple of 128 ends in a part of a group.
+struct Product {
+  DType type;
+  int64_t in;
+};
+std::vector<Product> products() {
+  std::vector<Product> all;
   for (const DType type : kTypes) {
-    for (const int64_t rows : {1, 2, 3, 4, 7, 16}) {
-      const int64_t in = 576;
-      const int64_t out = 6;
+    const bool long_blocks = dtype_info(type).block_elements == 256;
+    for (const int64_t in : {32, 96, 576, 768}) {
+      if (!long_blocks || in == 768) all.push_back({type, in});
+    }
+  }
+  return all;
+}
+
+// The integer products are exact; what is left is f32 rounding of the block sums, whose sizes add up to at
+// most sum |w| |x| (with the minima counted apart, which are at most 63 * 0.25 * 0.25 in size).
+TEST_P(LinearQ8Test, EqualsTheReferenceOnTheSameBlocks) {
+  for (const auto& [type, in] : products()) {
+    for (const int64_t rows : {1, 2, 3, 4, 7, 8, 12, 16}) {
+      const int64_t out = 11;
       const WeightRows weights = random_weights(type, out, in, random_);
-      const auto x = quantize(normal(rows * in));
+      const auto x = quantize(normal(rows * in), in);
       const auto bias = normal(out);
       std::vector<float> y(rows * (out + 1), 0.5F);
       std::vector<float> expected = y;
@@ -67,7 +114,7 @@ TEST_P(LinearQ8Test, EqualsTheReferenceOnTheSameBlocks) {
                        .weight = weights.bytes.data(),
                        .weight_row_bytes = weights.row_bytes,
                        .x = x.data(),
-                       .x_stride = in / 32,
+                       .x_stride = groups_of(in),
                        .bias = bias.data(),
                        .y = y.data(),
                        .y_stride = out + 1,
@@ -80,9 +127,61 @@ TEST_P(LinearQ8Test, EqualsTheReferenceOnTheSameBlocks) {
       reference::linear_rows_q8(p, 0, out);
       double size = 0;
       for (int64_t i = 0; i < in; ++i) size += (std::fabs(weights.values(0)[i]) + 1.0) * 2.0;
-      SCOPED_TRACE(testing::Message() << dtype_info(type).name << " rows " << rows);
+      SCOPED_TRACE(testing::Message() << dtype_info(type).name << " in " << in << " rows " << rows);
       expect_near(y, expected, [&](size_t) { return 16 * kEps * size; });
     }
+  }
+}
+
+TEST_P(LinearQ8Test, ARowIsTheSameAloneAndInAnySplit) {
+  for (const auto& [type, in] : products()) {
+    const int64_t out = 13;
+    const int64_t rows = 15;
+    const WeightRows weights = random_weights(type, out, in, random_);
+    const auto x = quantize(normal(rows * in), in);
+    LinearQ8Params p{.weight_type = type,
+                     .weight = weights.bytes.data(),
+                     .weight_row_bytes = weights.row_bytes,
+                     .x = x.data(),
+                     .x_stride = groups_of(in),
+                     .y_stride = out,
+                     .rows = rows,
+                     .in = in};
+    std::vector<float> together(rows * out), alone(rows * out);
+    p.y = together.data();
+    linear_rows_q8(p, 0, out);
+    p.rows = 1;
+    for (int64_t r = 0; r < rows; ++r) {
+      p.x = x.data() + r * p.x_stride;
+      p.y = alone.data() + r * out;
+      linear_rows_q8(p, 0, r % out);
+      linear_rows_q8(p, r % out, out);
+    }
+    EXPECT_EQ(together, alone) << dtype_info(type).name << " in " << in;
+  }
+}
+
+// Whatever lies behind a row of weights is not read as a part of it.
+TEST_P(LinearQ8Test, BytesBehindARowDoNotMatter) {
+  for (const auto& [type, in] : products()) {
+    WeightRows weights = random_weights(type, 1, in, random_);
+    const auto x = quantize(normal(in), in);
+    float y[2] = {};
+    for (const int fill : {0x00, 0xFF}) {  // 0xFFFF is a NaN of f16
+      weights.bytes.resize(static_cast<size_t>(weights.row_bytes - 5));
+      weights.bytes.resize(static_cast<size_t>(weights.row_bytes) + 256, static_cast<std::byte>(fill));
+      linear_rows_q8({.weight_type = type,
+                      .weight = weights.bytes.data(),
+                      .weight_row_bytes = weights.row_bytes,
+                      .x = x.data(),
+                      .x_stride = groups_of(in),
+                      .y = y + (fill != 0),
+                      .y_stride = 1,
+                      .rows = 1,
+                      .in = in},
+                     0, 1);
+    }
+    EXPECT_EQ(y[0], y[1]) << dtype_info(type).name << " in " << in;
   }
 }
 
@@ -91,21 +190,21 @@ TEST_P(LinearQ8Test, StaysWithinItsBoundOfTheUnroundedProduct) {
     const int64_t in = 1536;
     const WeightRows weights = random_weights(type, 20, in, random_);
     const auto x = normal(in);
-    const auto blocks = quantize(x);
+    const auto groups = quantize(x);
     for (int64_t o = 0; o < weights.out; ++o) {
       const auto w = weights.values(o);
       double exact = 0;
       double bound = 0;
       for (int64_t i = 0; i < in; ++i) {
         exact += static_cast<double>(w[i]) * x[i];
-        bound += blocks[i / 32].scale / 2.0 * std::fabs(w[i]) + 16 * kEps * std::fabs(w[i] * x[i]);
+        bound += scale_at(groups, i / 32) / 2.0 * std::fabs(w[i]) + 16 * kEps * std::fabs(w[i] * x[i]);
       }
       float y = 0;
       linear_rows_q8({.weight_type = type,
                       .weight = weights.row(o),
                       .weight_row_bytes = weights.row_bytes,
-                      .x = blocks.data(),
-                      .x_stride = in / 32,
+                      .x = groups.data(),
+                      .x_stride = in / 128,
                       .y = &y,
                       .y_stride = 1,
                       .rows = 1,

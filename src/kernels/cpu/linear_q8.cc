@@ -1,193 +1,245 @@
-// Products of 8-bit weights or weights in nibbles with 8-bit activations.
-#include "kernels/cpu/formats.h"
+// Products of quantised weights with 8-bit activations: the weights are read and unpacked to bytes once for
+// up to eight rows, and every load of activations serves up to four rows of weights.
 #include "kernels/cpu/functions.h"
+#if defined(__AVX512F__)
+#include "kernels/cpu/q8_wide_k.h"
+#else
+#include "kernels/cpu/q8_narrow.h"
+#endif
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
-typedef uint8_t Bytes16 __attribute__((vector_size(16)));
-typedef uint8_t Bytes16Memory __attribute__((vector_size(16), aligned(1), may_alias));
-typedef int32_t I4 __attribute__((vector_size(16)));
-
-// 32 weights as bytes; what they mean together with scale and minimum is up to the format.
-struct Bytes32 {
-  Bytes16 low;
-  Bytes16 high;
-};
-
-BEACON_INLINE Bytes16 load_bytes(const void* p) { return *static_cast<const Bytes16Memory*>(p); }
-
-// The four sums of neighbouring products; kSigned: the weights are signed, else they are below 128.
+// The sums of four neighbouring products in every lane, kSigned: of signed bytes. Without VNNI pairs of
+// products are added in 16 bits, and signs move over from the weight to the activation: |-128| * 127 * 2
+// fits.
 template <bool kSigned>
-BEACON_INLINE I4 dot16(Bytes16 w, Bytes16 x) {
-#if defined(__SSSE3__)
-  __m128i weights = (__m128i)w;
-  __m128i values = (__m128i)x;
-  // The product of unsigned and signed bytes: move the sign of the weight over to the activation. Two
-  // products of at most 128 * 127 fit 16 bits.
+BEACON_INLINE VI dot(VB weights, VB x) {
+#if defined(__AVX512VNNI__)
+  static_assert(!kSigned);
+  return (VI)_mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)weights, (__m512i)x);
+#elif defined(__AVX512F__)
+  __m512i w = (__m512i)weights;
+  __m512i v = (__m512i)x;
   if constexpr (kSigned) {
-    values = _mm_sign_epi8(values, weights);
-    weights = _mm_abs_epi8(weights);
+    v = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(w), _mm512_setzero_si512(), v);
+    w = _mm512_abs_epi8(w);
   }
-  return (I4)_mm_madd_epi16(_mm_maddubs_epi16(weights, values), _mm_set1_epi16(1));
+  return (VI)_mm512_madd_epi16(_mm512_maddubs_epi16(w, v), _mm512_set1_epi16(1));
+#elif defined(__AVX2__)
+  __m256i w = (__m256i)weights;
+  __m256i v = (__m256i)x;
+  if constexpr (kSigned) {
+    v = _mm256_sign_epi8(v, w);
+    w = _mm256_abs_epi8(w);
+  }
+  return (VI)_mm256_madd_epi16(_mm256_maddubs_epi16(w, v), _mm256_set1_epi16(1));
+#elif defined(__SSSE3__)
+  __m128i w = (__m128i)weights;
+  __m128i v = (__m128i)x;
+  if constexpr (kSigned) {
+    v = _mm_sign_epi8(v, w);
+    w = _mm_abs_epi8(w);
+  }
+  return (VI)_mm_madd_epi16(_mm_maddubs_epi16(w, v), _mm_set1_epi16(1));
 #else
-  typedef int8_t Signed16 __attribute__((vector_size(16)));
-  typedef int32_t I16 __attribute__((vector_size(64)));
-  const I16 products = __builtin_convertvector(reinterpret_cast<Signed16>(w), I16) *
-                       __builtin_convertvector(reinterpret_cast<Signed16>(x), I16);
-  I4 sums = {};
-  for (int i = 0; i < 16; ++i) sums[i % 4] += products[i];
+  typedef int8_t Signed __attribute__((vector_size(4 * kLanes)));
+  const Signed v = reinterpret_cast<Signed>(x);
+  VI sums = {};
+  for (int i = 0; i < 4 * kLanes; ++i) {
+    const int w = kSigned ? reinterpret_cast<Signed>(weights)[i] : weights[i];
+    sums[i / 4] += w * v[i];
+  }
   return sums;
 #endif
 }
 
-#if defined(__AVX2__)
-typedef float Sums __attribute__((vector_size(32)));
-
 template <bool kSigned>
-BEACON_INLINE Sums dot32(const Bytes32& w, const int8_t* x) {
-  __m256i weights = _mm256_set_m128i((__m128i)w.high, (__m128i)w.low);
-  __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
-  if constexpr (kSigned) {
-    values = _mm256_sign_epi8(values, weights);
-    weights = _mm256_abs_epi8(weights);
-  }
-  return _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_maddubs_epi16(weights, values), _mm256_set1_epi16(1)));
-}
-
-BEACON_INLINE float sum_all(Sums v) {
-  const F4 s = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
-  return (s[0] + s[2]) + (s[1] + s[3]);
-}
+BEACON_INLINE VI dot_both(const Q8Weights& w, VB x_low, VB x_high) {
+#if defined(__AVX512VNNI__)
+  return (VI)_mm512_dpbusd_epi32((__m512i)dot<kSigned>(w.low, x_low), (__m512i)w.high, (__m512i)x_high);
 #else
-typedef F4 Sums;
-
-template <bool kSigned>
-BEACON_INLINE Sums dot32(const Bytes32& w, const int8_t* x) {
-  return __builtin_convertvector(
-      dot16<kSigned>(w.low, load_bytes(x)) + dot16<kSigned>(w.high, load_bytes(x + 16)), F4);
+  return dot<kSigned>(w.low, x_low) + dot<kSigned>(w.high, x_high);
+#endif
 }
 
-BEACON_INLINE float sum_all(Sums s) { return (s[0] + s[2]) + (s[1] + s[3]); }
-#endif
-
-// Each format: element i of a block is scale * w[i] + minimum.
-struct Weights8 {
-  static constexpr bool kSigned = true, kHasMinimum = false;
-  static BEACON_INLINE Bytes32 load(const uint8_t* row, int64_t b, float& scale, float& /*minimum*/) {
-    const uint8_t* block = row + 34 * b;
-    scale = f16_at(block);
-    return {load_bytes(block + 2), load_bytes(block + 18)};
+// Part `part` of a group: its activations of kBlocks blocks. Adds their products with the weights to `total`.
+// The sums are whole numbers below 2^24, so that taking the offset away in f32 is exact.
+template <typename Format>
+BEACON_INLINE void add_products(const Q8Weights& w, const Q8Group& group, int part, VF& total) {
+  const VF scale = load(group.scale + kLanes * part);
+  const VB x_low = load_bytes(group.low + 4 * kLanes * part);
+  const VB x_high = load_bytes(group.high + 4 * kLanes * part);
+  if constexpr (Format::kTwoScales) {
+    const VB offset = VB{} + static_cast<uint8_t>(Format::kOffset);
+    const VI low = dot<Format::kSigned>(w.low, x_low) - dot<false>(offset, x_low);
+    const VI high = dot<Format::kSigned>(w.high, x_high) - dot<false>(offset, x_high);
+    total = multiply_add(to_float(low), w.scale * scale, total);
+    total = multiply_add(to_float(high), w.scale_high * scale, total);
+  } else {
+    const VF sums = load(group.sums + kLanes * part);
+    VF products = to_float(dot_both<Format::kSigned>(w, x_low, x_high));
+    if constexpr (Format::kOffset != 0) products = products - broadcast(Format::kOffset) * sums;
+    total = multiply_add(products, w.scale * scale, total);
+    if constexpr (Format::kHasMinimum) total = multiply_add(w.minimum, sums * scale, total);
   }
-};
+}
 
-struct Weights40 {
-  static constexpr bool kSigned = false, kHasMinimum = true;
-  static BEACON_INLINE Bytes32 load(const uint8_t* row, int64_t b, float& scale, float& minimum) {
-    const uint8_t* block = row + 18 * b;
-    scale = f16_at(block);
-    minimum = -8 * scale;
-    const Bytes16 packed = load_bytes(block + 2);
-    return {packed & 15, packed >> 4};
-  }
-};
+// Bytes between what is computed and what is fetched: about the latency of memory times its speed.
+constexpr int64_t kAhead = 8192;
 
-struct Weights41 {
-  static constexpr bool kSigned = false, kHasMinimum = true;
-  static BEACON_INLINE Bytes32 load(const uint8_t* row, int64_t b, float& scale, float& minimum) {
-    const uint8_t* block = row + 20 * b;
-    scale = f16_at(block);
-    minimum = f16_at(block + 2);
-    const Bytes16 packed = load_bytes(block + 4);
-    return {packed & 15, packed >> 4};
-  }
-};
+template <typename Format, int R, int O>
+struct Q8Tile {
+  const Q8Group* x;
+  int64_t x_stride;
+  const uint8_t* rows[O];
+  const uint8_t* ahead;  // what is to be read a little later
+  VF total[O * R];       // of weight row o and activation row r at o * R + r
 
-template <typename Format, int R>
-void q8_tile(const LinearQ8Params& p, int64_t r0, int64_t o_begin, int64_t o_end) {
-  const Q8Block* x = p.x + r0 * p.x_stride;
-  for (int64_t o = o_begin; o < o_end; ++o) {
-    const auto* w = reinterpret_cast<const uint8_t*>(p.weight + o * p.weight_row_bytes);
-    Sums total[R] = {};
-    float minima[R] = {};
-    for (int64_t b = 0; b < p.in / 32; ++b) {
-      float scale = 0;
-      float minimum = 0;
-      const Bytes32 weights = Format::load(w, b, scale, minimum);
+  // Blocks [b, b + kBlocks) of every row, or the `count` last ones.
+  template <bool kPart>
+  BEACON_INLINE void add(int64_t b, int64_t count) {
+    // The processor's own prefetching does not follow O rows at a time.
+    constexpr int kStep = O * Format::kGroupBytes * kBlocks / 4;
+    BEACON_UNROLL
+    for (int i = 0; i < kStep; i += 64) __builtin_prefetch(ahead + i);
+    ahead += kStep;
+    BEACON_UNROLL
+    for (int o = 0; o < O; ++o) {
+      Q8Weights w;
+      Format::template load<kPart>(rows[o], b, count, w);
       BEACON_UNROLL
       for (int r = 0; r < R; ++r) {
-        const Q8Block& block = x[r * p.x_stride + b];
-        total[r] = dot32<Format::kSigned>(weights, block.q) * (scale * block.scale) + total[r];
-        if constexpr (Format::kHasMinimum) minima[r] += minimum * block.sum;
+        add_products<Format>(w, x[r * x_stride + b / 4], static_cast<int>(b % 4 / kBlocks), total[o * R + r]);
       }
     }
-    for (int r = 0; r < R; ++r) {
-      float sum = sum_all(total[r]) + minima[r];
-      if (p.bias != nullptr) sum += p.bias[o];
-      float* y = p.y + (r0 + r) * p.y_stride + o;
-      *y = p.accumulate ? *y + sum : sum;
+  }
+};
+
+// Weight rows [o0, o0 + count), count <= O: the rows that are not there repeat the last one.
+template <typename Format, int R, int O>
+BEACON_INLINE void q8_tile(const LinearQ8Params& p, int64_t r0, int64_t o0, int64_t count) {
+  Q8Tile<Format, R, O> tile = {};
+  tile.x = p.x + r0 * p.x_stride;
+  tile.x_stride = p.x_stride;
+  BEACON_UNROLL
+  for (int o = 0; o < O; ++o) {
+    const int64_t row = o0 + (o < count ? o : count - 1);
+    tile.rows[o] = reinterpret_cast<const uint8_t*>(p.weight + row * p.weight_row_bytes);
+  }
+  tile.ahead = tile.rows[0] + kAhead;
+  const int64_t blocks = p.in / 32;
+  const int64_t whole = blocks / kBlocks * kBlocks;
+  for (int64_t b = 0; b < whole; b += kBlocks) tile.template add<false>(b, kBlocks);
+  if (whole < blocks) tile.template add<true>(whole, blocks - whole);
+
+  static_assert(O * R % 4 == 0);
+  float sums[O * R];
+  BEACON_UNROLL
+  for (int i = 0; i < O * R; i += 4) {
+    *reinterpret_cast<F4Memory*>(sums + i) =
+        sum_lanes(tile.total[i], tile.total[i + 1], tile.total[i + 2], tile.total[i + 3]);
+  }
+  for (int r = 0; r < R; ++r) {
+    float* y = p.y + (r0 + r) * p.y_stride + o0;
+    for (int64_t o = 0; o < count; ++o) {
+      const float sum = sums[o * R + r] + (p.bias != nullptr ? p.bias[o0 + o] : 0.0F);
+      y[o] = p.accumulate ? y[o] + sum : sum;
     }
+  }
+}
+
+template <typename Format, int R>
+void q8_rows(const LinearQ8Params& p, int64_t r0, int64_t o_begin, int64_t o_end) {
+  constexpr int kOutputs = R <= 2 ? 4 : R == 4 ? 2 : 1;
+  for (int64_t o = o_begin; o < o_end; o += kOutputs) {
+    q8_tile<Format, R, kOutputs>(p, r0, o, o_end - o < kOutputs ? o_end - o : kOutputs);
   }
 }
 
 template <typename Format>
 void q8_format(const LinearQ8Params& p, int64_t o_begin, int64_t o_end) {
-  int64_t r = 0;
-  for (; r + 4 <= p.rows; r += 4) q8_tile<Format, 4>(p, r, o_begin, o_end);
-  if (p.rows - r >= 2) {
-    q8_tile<Format, 2>(p, r, o_begin, o_end);
-    r += 2;
+  // Weights of this many rows stay in the first cache while all rows of x pass over them.
+  const int64_t together = 16384 / (p.weight_row_bytes + 1) / 4 * 4 + 4;
+  for (int64_t o = o_begin; o < o_end; o += together) {
+    const int64_t end = o_end - o < together ? o_end : o + together;
+    int64_t r = 0;
+    for (; r + 8 <= p.rows; r += 8) q8_rows<Format, 8>(p, r, o, end);
+    if (p.rows - r >= 4) {
+      q8_rows<Format, 4>(p, r, o, end);
+      r += 4;
+    }
+    if (p.rows - r >= 2) {
+      q8_rows<Format, 2>(p, r, o, end);
+      r += 2;
+    }
+    if (p.rows - r >= 1) q8_rows<Format, 1>(p, r, o, end);
   }
-  if (p.rows - r >= 1) q8_tile<Format, 1>(p, r, o_begin, o_end);
 }
 
 // Values below 2^22 in size: adding 1.5 * 2^23 rounds to the nearest even integer and leaves it in the low
 // bits.
 BEACON_INLINE VI round_to_int(VF v) { return as_int(v + 12582912.0F) - as_int(broadcast(12582912.0F)); }
 
-void quantize_block(const float* x, Q8Block& block) {
+// Block b of a group.
+void quantize_block(const float* x, Q8Group& group, int64_t b) {
+  typedef int8_t VC __attribute__((vector_size(kLanes)));
   VF size = {};
   VF poison = {};
-  for (int v = 0; v < kVectors; ++v) {
+  BEACON_UNROLL
+  for (int v = 0; v < 32 / kLanes; ++v) {
     const VF value = load(x + kLanes * v);
     size = larger(as_float(as_bits(value) & 0x7FFFFFFFU), size);
     poison = poison + (value - value);  // 0, or NaN from a NaN or an infinity
   }
   const float largest = largest_lane(size);
-  const float poisoned = sum_lanes(poison);
-  const bool finite = poisoned == 0.0F;
+  const bool finite = sum_lanes(poison) == 0.0F;
   // Below this the inverse would overflow; such a block is zero for every purpose.
   const bool zero = largest < 1e-30F;
   const float inverse = zero || !finite ? 0.0F : 127.0F / largest;
+  int8_t q[32];
   VI sums = {};
-  for (int v = 0; v < kVectors; ++v) {
-    const VI q = finite ? round_to_int(load(x + kLanes * v) * inverse) : VI{};
-    sums += q;
-    for (int i = 0; i < kLanes; ++i) block.q[kLanes * v + i] = static_cast<int8_t>(q[i]);
+  BEACON_UNROLL
+  for (int v = 0; v < 32 / kLanes; ++v) {
+    const VI rounded = finite ? round_to_int(load(x + kLanes * v) * inverse) : VI{};
+    const VC bytes = __builtin_convertvector(rounded, VC);
+    __builtin_memcpy(q + kLanes * v, &bytes, sizeof bytes);
+    sums += rounded;
   }
-  int sum = 0;
-  for (int i = 0; i < kLanes; ++i) sum += sums[i];
-  block.scale = !finite ? __builtin_nanf("") : zero ? 0.0F : largest / 127.0F;
-  block.sum = block.scale * static_cast<float>(sum);
+  const float scale = !finite ? __builtin_nanf("") : zero ? 0.0F : largest / 127.0F;
+  *reinterpret_cast<F4Memory*>(group.scale + 4 * b) = scale - F4{};
+  *reinterpret_cast<F4Memory*>(group.sums + 4 * b) = fold_sum(to_float(sums));
+  __builtin_memcpy(group.low + 16 * b, q, 16);
+  __builtin_memcpy(group.high + 16 * b, q + 16, 16);
 }
 
 }  // namespace
 
-void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept {
-  for (int64_t b = 0; b < n / 32; ++b) quantize_block(x + 32 * b, dst[b]);
+void quantize_activations_q8(const float* x, Q8Group* dst, int64_t n) noexcept {
+  const int64_t blocks = n / 32;
+  for (int64_t b = 0; b < blocks; ++b) quantize_block(x + 32 * b, dst[b / 4], b % 4);
+  const float zeros[32] = {};
+  for (int64_t b = blocks; b % 4 != 0; ++b) quantize_block(zeros, dst[b / 4], b % 4);
 }
 
 void linear_rows_q8(const LinearQ8Params& p, int64_t o_begin, int64_t o_end) noexcept {
   switch (p.weight_type) {
     case DType::kQ8_0:
-      q8_format<Weights8>(p, o_begin, o_end);
-      return;
+      return q8_format<BytesQ8_0>(p, o_begin, o_end);
     case DType::kQ4_0:
-      q8_format<Weights40>(p, o_begin, o_end);
-      return;
+      return q8_format<BytesQ4_0>(p, o_begin, o_end);
     case DType::kQ4_1:
-      q8_format<Weights41>(p, o_begin, o_end);
-      return;
+      return q8_format<BytesQ4_1>(p, o_begin, o_end);
+    case DType::kQ5_0:
+      return q8_format<BytesQ5_0>(p, o_begin, o_end);
+    case DType::kQ5_1:
+      return q8_format<BytesQ5_1>(p, o_begin, o_end);
+    case DType::kQ4_K:
+      return q8_format<BytesQ4_K>(p, o_begin, o_end);
+    case DType::kQ5_K:
+      return q8_format<BytesQ5_K>(p, o_begin, o_end);
+    case DType::kQ6_K:
+      return q8_format<BytesQ6_K>(p, o_begin, o_end);
     default:
       return;
   }
