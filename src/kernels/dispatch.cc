@@ -14,8 +14,6 @@ namespace beacon::kernels {
 
 bool is_weight_type(DType type) noexcept { return type <= DType::kQ6_K; }
 
-bool is_q8_weight_type(DType type) noexcept { return is_weight_type(type) && is_quantised(type); }
-
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept {
   active_table().dequantize_row(type, src, dst, n);
 }
@@ -41,12 +39,12 @@ void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noe
   active_table().linear_rows(params, o_begin, o_end);
 }
 
-void quantize_activations_q8(const float* x, Q8Group* dst, int64_t n) noexcept {
-  active_table().quantize_activations_q8(x, dst, n);
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept {
+  active_table().quantize_activations_q15(x, dst, n);
 }
 
-void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept {
-  active_table().linear_rows_q8(params, o_begin, o_end);
+void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept {
+  active_table().linear_rows_q15(params, o_begin, o_end);
 }
 
 void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t cols, float eps) noexcept {

@@ -23,8 +23,8 @@ struct KernelTable {
   void (*f16_to_f32)(const uint16_t* src, float* dst, int64_t n) noexcept;
 
   void (*linear_rows)(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
-  void (*quantize_activations_q8)(const float* x, Q8Group* dst, int64_t n) noexcept;
-  void (*linear_rows_q8)(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
+  void (*quantize_activations_q15)(const float* x, Q15Group* dst, int64_t n) noexcept;
+  void (*linear_rows_q15)(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
   void (*rms_norm)(const float* x, const float* weight, float* y, int64_t rows, int64_t cols,
                    float eps) noexcept;

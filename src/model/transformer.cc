@@ -163,17 +163,25 @@ at::Tensor Transformer::logits(const at::Tensor& hidden, TransformerScratch& scr
   return out;
 }
 
-void Transformer::project(const Step& step, const at::Tensor& x, const ops::Weight& base,
-                          const ops::Weight& beacon, const at::Tensor& y, TransformerScratch& scratch) const {
-  ops::linear(x, base, y, scratch.linear);
-  if (!beacon.defined() || !step.beacon_index.defined()) return;
+void Transformer::project(const Step& step, const at::Tensor& x,
+                          std::initializer_list<Projection> projections, TransformerScratch& scratch) const {
+  c10::SmallVector<ops::LinearTarget, 3> targets;
+  for (const Projection& each : projections) targets.push_back({&each.base, each.y});
+  ops::linear_group(x, {targets.data(), targets.size()}, scratch.linear);
+  if (!step.beacon_index.defined()) return;
   const int64_t rows = step.beacon_index.numel();
-  at::Tensor gathered = scratch.gathered.matrix(rows, x.size(1), at::kFloat);
-  at::index_select_out(gathered, x, 0, step.beacon_index);
-  at::Tensor projected = scratch.projected.matrix(rows, y.size(1), at::kFloat);
-  ops::linear(gathered, beacon, projected, scratch.linear);
-  at::Tensor target = y;
-  target.index_copy_(0, step.beacon_index, projected);
+  at::Tensor gathered;
+  for (const Projection& each : projections) {
+    if (!each.beacon.defined()) continue;
+    if (!gathered.defined()) {
+      gathered = scratch.gathered.matrix(rows, x.size(1), at::kFloat);
+      at::index_select_out(gathered, x, 0, step.beacon_index);
+    }
+    at::Tensor projected = scratch.projected.matrix(rows, each.y.size(1), at::kFloat);
+    ops::linear(gathered, each.beacon, projected, scratch.linear);
+    at::Tensor target = each.y;
+    target.index_copy_(0, step.beacon_index, projected);
+  }
 }
 
 at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int64_t index,
@@ -185,16 +193,21 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int
 
   const at::Tensor k = scratch.k.matrix(x.size(0), w.k.out, at::kFloat);
   const at::Tensor v = scratch.v.matrix(x.size(0), w.v.out, at::kFloat);
-  project(all, normed, w.k, w.beacon.k, k, scratch);
-  project(all, normed, w.v, w.beacon.v, v, scratch);
+  const int64_t rows = wanted.batch * wanted.rows;
+  const at::Tensor q = scratch.q.matrix(rows, w.q.out, at::kFloat);
+  const Projection to_q{w.q, w.beacon.q, q}, to_k{w.k, w.beacon.k, k}, to_v{w.v, w.beacon.v, v};
+  const bool together = wanted.rows == all.rows;
+  if (together) {
+    project(all, normed, {to_q, to_k, to_v}, scratch);
+  } else {
+    project(all, normed, {to_k, to_v}, scratch);
+  }
   repeat_rows(all, k);
   repeat_rows(all, v);
   memory.write(index, k, v, all.table);
   if (wanted.rows == 0) return {};
 
-  const int64_t rows = wanted.batch * wanted.rows;
-  const at::Tensor q = scratch.q.matrix(rows, w.q.out, at::kFloat);
-  project(wanted, rows_of(normed, all, wanted), w.q, w.beacon.q, q, scratch);
+  if (!together) project(wanted, rows_of(normed, all, wanted), {to_q}, scratch);
   repeat_rows(wanted, q);
   const at::Tensor q_heads = q.view({rows, config_.num_attention_heads, config_.head_dim});
   ops::apply_rope(q_heads, wanted.table, q_heads);
@@ -212,7 +225,7 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, int
                  attended.view(q_btd.sizes()), scratch.attention);
 
   const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, at::kFloat);
-  project(wanted, attended, w.o, w.beacon.o, branch, scratch);
+  project(wanted, attended, {{w.o, w.beacon.o, branch}}, scratch);
   return branch;
 }
 
@@ -235,11 +248,10 @@ at::Tensor Transformer::feed_forward_block(const Step& step, int64_t index, cons
   ops::rms_norm(x, w.post_norm, config_.rms_norm_eps, normed);
   const at::Tensor gate = scratch.gate.matrix(rows, w.gate.out, at::kFloat);
   const at::Tensor up = scratch.up.matrix(rows, w.up.out, at::kFloat);
-  ops::linear(normed, w.gate, gate, scratch.linear);
-  project(step, normed, w.up, w.beacon.up, up, scratch);
+  project(step, normed, {{w.gate, {}, gate}, {w.up, w.beacon.up, up}}, scratch);
   ops::swiglu(gate, up, gate);
   const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, at::kFloat);
-  project(step, gate, w.down, w.beacon.down, branch, scratch);
+  project(step, gate, {{w.down, w.beacon.down, branch}}, scratch);
   return branch;
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -71,9 +72,14 @@ class Transformer {
   static at::Tensor rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted);
   static void repeat_rows(const Step& step, const at::Tensor& matrix);
 
-  // y = x W^T, with the beacon's matrix on beacon rows.
-  void project(const Step& step, const at::Tensor& x, const ops::Weight& base, const ops::Weight& beacon,
-               const at::Tensor& y, TransformerScratch& scratch) const;
+  // y = x W^T, with the beacon's matrix (undefined: none) on beacon rows; several of the same x at once.
+  struct Projection {
+    const ops::Weight& base;
+    const ops::Weight& beacon;
+    at::Tensor y;
+  };
+  void project(const Step& step, const at::Tensor& x, std::initializer_list<Projection> projections,
+               TransformerScratch& scratch) const;
   at::Tensor visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const;
   // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written,
   // the result is that of the `wanted` ones.

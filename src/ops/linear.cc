@@ -3,12 +3,17 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/convert.h"
 #include "kernels/linear.h"
 
 namespace beacon::ops {
 namespace {
+
+// A piece of weights should be some 100 KB, or waking a thread costs more than it brings.
+constexpr int64_t kBytesOfAPiece = 100000;
 
 void expand_into(const Weight& weight, const at::Tensor& target) {
   const int64_t row_bytes = weight.row_bytes();
@@ -41,33 +46,85 @@ at::Tensor gemm_operand(const Weight& weight, LinearContext& context) {
   return expanded;
 }
 
-void linear_few_rows(const at::Tensor& x, const Weight& weight, const at::Tensor& y) {
-  kernels::LinearParams params;
+// Rows of x in the forms that the kernels of few rows read.
+struct FewRows {
+  const at::Tensor& x;
+  const kernels::Q15Group* groups = nullptr;  // [R, stride]; null: the weights are multiplied in f32
+  int64_t stride = 0;
+
+  bool rounded(const Weight& weight) const { return groups != nullptr && is_quantised(weight.dtype); }
+};
+
+template <typename Params>
+Params few_rows_params(const LinearTarget& target, const FewRows& rows) {
+  const Weight& weight = *target.weight;
+  Params params;
   params.weight_type = weight.dtype;
   params.weight = weight.data;
   params.weight_row_bytes = weight.row_bytes();
-  params.x = x.const_data_ptr<float>();
-  params.x_stride = x.stride(0);
   params.bias = weight.bias.defined() ? weight.bias.const_data_ptr<float>() : nullptr;
-  params.y = y.data_ptr<float>();
-  params.y_stride = y.stride(0);
-  params.rows = x.size(0);
+  params.y = target.y.data_ptr<float>();
+  params.y_stride = target.y.stride(0);
+  params.rows = rows.x.size(0);
   params.in = weight.in;
-  // A piece should read some 100 KB, or waking a thread costs more than it brings.
-  const int64_t grain = std::max<int64_t>(16, 100000 / std::max<int64_t>(1, params.weight_row_bytes));
-  parallel_for(weight.out, grain,
-               [&](int64_t begin, int64_t end) { kernels::linear_rows(params, begin, end); });
+  return params;
 }
 
-}  // namespace
+void multiply_outputs(const LinearTarget& target, const FewRows& rows, int64_t begin, int64_t end) {
+  if (rows.rounded(*target.weight)) {
+    auto params = few_rows_params<kernels::LinearQ15Params>(target, rows);
+    params.x = rows.groups;
+    params.x_stride = rows.stride;
+    kernels::linear_rows_q15(params, begin, end);
+  } else {
+    auto params = few_rows_params<kernels::LinearParams>(target, rows);
+    params.x = rows.x.const_data_ptr<float>();
+    params.x_stride = rows.x.stride(0);
+    kernels::linear_rows(params, begin, end);
+  }
+}
 
-void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
-  BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
-  BEACON_CHECK(x.scalar_type() == at::kFloat && y.scalar_type() == at::kFloat && x.stride(1) == 1 &&
-               y.stride(1) == 1);
-  if (x.size(0) == 0) return;
-  if (x.size(0) <= kFewRows) return linear_few_rows(x, weight, y);
+FewRows round_rows(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  FewRows rows{x};
+  const bool quantised = std::any_of(targets.begin(), targets.end(), [](const LinearTarget& target) {
+    return is_quantised(target.weight->dtype);
+  });
+  if (context.compute != at::kBFloat16 || !quantised) return rows;
+  rows.stride = (x.size(1) + 127) / 128;
+  const auto bytes = static_cast<int64_t>(sizeof(kernels::Q15Group));
+  auto* groups = static_cast<kernels::Q15Group*>(
+      context.rounded.matrix(x.size(0), rows.stride * bytes, at::kByte).data_ptr());
+  for (int64_t r = 0; r < x.size(0); ++r) {
+    kernels::quantize_activations_q15(x.const_data_ptr<float>() + r * x.stride(0), groups + r * rows.stride,
+                                      x.size(1));
+  }
+  rows.groups = groups;
+  return rows;
+}
 
+// The threads share the bytes of all weights evenly: a piece is a range of them, in the order of the targets,
+// and does the rows that begin in it.
+void linear_few_rows(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  const FewRows rows = round_rows(x, targets, context);
+  int64_t total = 0;
+  for (const LinearTarget& target : targets) total += target.weight->bytes();
+  parallel_for(total, kBytesOfAPiece, [&](int64_t begin, int64_t end) {
+    int64_t first = 0;
+    for (const LinearTarget& target : targets) {
+      const int64_t row_bytes = target.weight->row_bytes();
+      const auto row_from = [&](int64_t byte) {
+        return std::clamp((byte - first + row_bytes - 1) / row_bytes, int64_t{0}, target.weight->out);
+      };
+      const int64_t o_begin = begin <= first ? 0 : row_from(begin);
+      const int64_t o_end = end <= first ? 0 : row_from(end);
+      if (o_begin < o_end) multiply_outputs(target, rows, o_begin, o_end);
+      first += target.weight->bytes();
+    }
+  });
+}
+
+void linear_many_rows(const at::Tensor& x, const Weight& weight, const at::Tensor& y,
+                      LinearContext& context) {
   const at::Tensor w = gemm_operand(weight, context);
   at::Tensor out = y;
   if (context.compute == at::kBFloat16) {
@@ -80,6 +137,26 @@ void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, Line
     at::mm_out(out, x, w.t());
   }
   if (weight.bias.defined()) out.add_(weight.bias);
+}
+
+void check_shapes(const at::Tensor& x, const Weight& weight, const at::Tensor& y) {
+  BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
+  BEACON_CHECK(x.scalar_type() == at::kFloat && y.scalar_type() == at::kFloat && x.stride(1) == 1 &&
+               y.stride(1) == 1);
+}
+
+}  // namespace
+
+void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
+  const LinearTarget target{&weight, y};
+  linear_group(x, {&target, 1}, context);
+}
+
+void linear_group(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  for (const LinearTarget& target : targets) check_shapes(x, *target.weight, target.y);
+  if (x.size(0) == 0) return;
+  if (x.size(0) <= kFewRows) return linear_few_rows(x, targets, context);
+  for (const LinearTarget& target : targets) linear_many_rows(x, *target.weight, target.y, context);
 }
 
 at::Tensor linear_reference(const at::Tensor& x, const Weight& weight) {

@@ -24,8 +24,8 @@ void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noe
 void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept;
 
 void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
-void quantize_activations_q8(const float* x, Q8Group* dst, int64_t n) noexcept;
-void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept;
+void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
 void rms_norm(const float* x, const float* weight, float* y, int64_t rows, int64_t cols, float eps) noexcept;
 void add_rms_norm(const float* x, float* residual, const float* weight, float* y, int64_t rows, int64_t cols,

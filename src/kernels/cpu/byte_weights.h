@@ -15,27 +15,27 @@ typedef uint8_t VBytes __attribute__((vector_size(4 * kLanes), aligned(1), may_a
 BEACON_INLINE VB load_bytes(const void* p) { return *static_cast<const VBytes*>(p); }
 
 // What a format's load() leaves: a byte q of block b stands for scale * (q - Format::kOffset) + minimum.
-struct Q8Weights {
-  VB low;         // elements 0..15 of block b at 16 b
-  VB high;        // elements 16..31
-  VF scale;       // of block b at 4 b .. 4 b + 3
-  VF minimum;     // likewise; only where Format::kHasMinimum
-  VF scale_high;  // the scale of `high` where Format::kTwoScales, `scale` being that of `low`
+struct ByteWeights {
+  VB first;         // elements 0..15 of block b at 16 b
+  VB second;        // elements 16..31
+  VF scale;         // of block b at 4 b .. 4 b + 3
+  VF minimum;       // likewise; only where Format::kHasMinimum
+  VF scale_second;  // that of `second` where Format::kTwoScales, `scale` being that of `first`
 };
 
 // What the formats have in common. kGroupBytes: of four blocks. kSigned: the bytes are signed; else they are
 // below 64, except where the product of unsigned with signed bytes cannot overflow.
 template <int group_bytes, int offset, bool has_minimum = false, bool two_scales = false,
           bool is_signed = false>
-struct Q8Format {
+struct ByteFormat {
   static constexpr int kGroupBytes = group_bytes, kOffset = offset;
   static constexpr bool kHasMinimum = has_minimum, kTwoScales = two_scales, kSigned = is_signed;
 };
 
 #if defined(__AVX512VNNI__)
-typedef Q8Format<136, 128> Q8_0Format;
+typedef ByteFormat<136, 128> BytesOfQ8_0;
 #else
-typedef Q8Format<136, 0, false, false, true> Q8_0Format;
+typedef ByteFormat<136, 0, false, false, true> BytesOfQ8_0;
 #endif
 
 }  // namespace

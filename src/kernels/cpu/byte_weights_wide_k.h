@@ -1,7 +1,7 @@
 // The K kinds of GGUF as bytes, four blocks (half a super-block) in a vector of AVX-512.
 #pragma once
 
-#include "kernels/cpu/q8_wide.h"
+#include "kernels/cpu/byte_weights_wide.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -22,7 +22,7 @@ BEACON_INLINE __m512 spread_bytes(__m128i bytes) {
 }
 
 // The 6-bit scales and minima of the four blocks of a half, spread over 12 bytes.
-BEACON_INLINE void load_k_scales4(const uint8_t* block, bool second_half, Q8Weights& w) {
+BEACON_INLINE void load_k_scales4(const uint8_t* block, bool second_half, ByteWeights& w) {
   const uint32_t a = word_at(block + 4);
   const uint32_t b = word_at(block + 8);
   const uint32_t c = word_at(block + 12);
@@ -35,29 +35,29 @@ BEACON_INLINE void load_k_scales4(const uint8_t* block, bool second_half, Q8Weig
 }
 
 // 64 nibble bytes: of every 32 the low halves are one block and the high halves the next one.
-BEACON_INLINE void pick_k_nibbles(const uint8_t* p, Q8Weights& w) {
+BEACON_INLINE void pick_k_nibbles(const uint8_t* p, ByteWeights& w) {
   const __m512i bytes = _mm512_loadu_si512(p);
   const __m512i shifts = by_lane(0, 4 * kEveryWord, 0, 4 * kEveryWord);
-  w.low = (VB)low_nibbles(_mm512_srlv_epi16(_mm512_shuffle_i32x4(bytes, bytes, 0xA0), shifts));
-  w.high = (VB)low_nibbles(_mm512_srlv_epi16(_mm512_shuffle_i32x4(bytes, bytes, 0xF5), shifts));
+  w.first = (VB)low_nibbles(_mm512_srlv_epi16(_mm512_shuffle_i32x4(bytes, bytes, 0xA0), shifts));
+  w.second = (VB)low_nibbles(_mm512_srlv_epi16(_mm512_shuffle_i32x4(bytes, bytes, 0xF5), shifts));
 }
 
 BEACON_INLINE __m512i four_times(const uint8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
-struct BytesQ4_K : Q8Format<72, 0, true> {
+struct BytesQ4_K : ByteFormat<72, 0, true> {
   template <bool kPart>
-  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t /*count*/, Q8Weights& w) {
+  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t /*count*/, ByteWeights& w) {
     const uint8_t* block = row + 144 * (b / 8);
     load_k_scales4(block, b % 8 != 0, w);
     pick_k_nibbles(block + 16 + 16 * (b % 8), w);
   }
 };
 
-struct BytesQ5_K : Q8Format<88, 0, true> {
+struct BytesQ5_K : ByteFormat<88, 0, true> {
   template <bool kPart>
-  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t /*count*/, Q8Weights& w) {
+  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t /*count*/, ByteWeights& w) {
     const uint8_t* block = row + 176 * (b / 8);
     load_k_scales4(block, b % 8 != 0, w);
     pick_k_nibbles(block + 48 + 16 * (b % 8), w);
@@ -67,23 +67,23 @@ struct BytesQ5_K : Q8Format<88, 0, true> {
     const __m512i fifth = _mm512_set1_epi8(16);
     const __mmask64 low = _mm512_test_epi8_mask(four_times(block + 16), own);
     const __mmask64 high = _mm512_test_epi8_mask(four_times(block + 32), own);
-    w.low |= (VB)_mm512_maskz_mov_epi8(low, fifth);
-    w.high |= (VB)_mm512_maskz_mov_epi8(high, fifth);
+    w.first |= (VB)_mm512_maskz_mov_epi8(low, fifth);
+    w.second |= (VB)_mm512_maskz_mov_epi8(high, fifth);
   }
 };
 
-struct BytesQ6_K : Q8Format<105, 32, false, true> {
+struct BytesQ6_K : ByteFormat<105, 32, false, true> {
   template <bool kPart>
-  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t /*count*/, Q8Weights& w) {
+  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t /*count*/, ByteWeights& w) {
     const uint8_t* block = row + 210 * (b / 8);
     const __m512i bytes = _mm512_loadu_si512(block + 16 * (b % 8));
     const uint8_t* top = block + 128 + 8 * (b % 8);
-    w.low = (VB)with_top(_mm512_shuffle_i32x4(bytes, bytes, 0x88), four_times(top));
-    w.high = (VB)with_top(_mm512_shuffle_i32x4(bytes, bytes, 0xDD), four_times(top + 16));
+    w.first = (VB)with_top(_mm512_shuffle_i32x4(bytes, bytes, 0x88), four_times(top));
+    w.second = (VB)with_top(_mm512_shuffle_i32x4(bytes, bytes, 0xDD), four_times(top + 16));
     const __m128i scales = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + 192 + 2 * (b % 8)));
     const VF scale = broadcast(f16_at(block + 208));
     w.scale = scale * (VF)spread_bytes<true, 2, 0>(scales);
-    w.scale_high = scale * (VF)spread_bytes<true, 2, 1>(scales);
+    w.scale_second = scale * (VF)spread_bytes<true, 2, 1>(scales);
   }
 
  private:

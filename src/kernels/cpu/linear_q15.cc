@@ -1,18 +1,18 @@
-// Products of quantised weights with 8-bit activations: the weights are read and unpacked to bytes once for
-// up to eight rows, and every load of activations serves up to four rows of weights.
+// Products of quantised weights with 15-bit activations, byte by byte: the weights are read and unpacked to
+// bytes once for up to eight rows, and every load of activations serves two rows of weights.
 #include "kernels/cpu/functions.h"
 #if defined(__AVX512F__)
-#include "kernels/cpu/q8_wide_k.h"
+#include "kernels/cpu/byte_weights_wide_k.h"
 #else
-#include "kernels/cpu/q8_narrow.h"
+#include "kernels/cpu/byte_weights_narrow.h"
 #endif
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
-// The sums of four neighbouring products in every lane, kSigned: of signed bytes. Without VNNI pairs of
-// products are added in 16 bits, and signs move over from the weight to the activation: |-128| * 127 * 2
-// fits.
+// The sums of four neighbouring products in every lane; kSigned: the weights are signed, too. Without VNNI
+// pairs of products are added in 16 bits, and signs move over from the weight to the activation, which is
+// never -128: 128 * 127 * 2 fits.
 template <bool kSigned>
 BEACON_INLINE VI dot(VB weights, VB x) {
 #if defined(__AVX512VNNI__)
@@ -54,34 +54,53 @@ BEACON_INLINE VI dot(VB weights, VB x) {
 #endif
 }
 
+// The same of low and high halves of blocks together.
 template <bool kSigned>
-BEACON_INLINE VI dot_both(const Q8Weights& w, VB x_low, VB x_high) {
+BEACON_INLINE VI dot(const ByteWeights& w, VB x_first, VB x_second, VI sums) {
 #if defined(__AVX512VNNI__)
-  return (VI)_mm512_dpbusd_epi32((__m512i)dot<kSigned>(w.low, x_low), (__m512i)w.high, (__m512i)x_high);
+  const __m512i first = _mm512_dpbusd_epi32((__m512i)sums, (__m512i)w.first, (__m512i)x_first);
+  return (VI)_mm512_dpbusd_epi32(first, (__m512i)w.second, (__m512i)x_second);
 #else
-  return dot<kSigned>(w.low, x_low) + dot<kSigned>(w.high, x_high);
+  return sums + dot<kSigned>(w.first, x_first) + dot<kSigned>(w.second, x_second);
 #endif
 }
 
-// Part `part` of a group: its activations of kBlocks blocks. Adds their products with the weights to `total`.
-// The sums are whole numbers below 2^24, so that taking the offset away in f32 is exact.
+// kBlocks blocks of a group, from byte `at` (lane at / 4) on.
+struct Activations {
+  VF scale;
+  VI sums;
+  VB high_first, high_second, low_first, low_second;
+};
+
+BEACON_INLINE Activations load_activations(const Q15Group& group, int64_t at) {
+  return {load(group.scale + at / 4),     as_int(load(group.sums + at / 4)), load_bytes(group.high[0] + at),
+          load_bytes(group.high[1] + at), load_bytes(group.low[0] + at),     load_bytes(group.low[1] + at)};
+}
+
+// The products of one half of every block.
+template <bool kSigned>
+BEACON_INLINE VI dot_half(VB weights, VB high, VB low) {
+  return (dot<kSigned>(weights, high) << 7) + dot<kSigned>(weights, low);
+}
+
+// Adds the products of weights and activations. Whole numbers up to the last step: of 255 * 16256 * 8 at
+// most.
 template <typename Format>
-BEACON_INLINE void add_products(const Q8Weights& w, const Q8Group& group, int part, VF& total) {
-  const VF scale = load(group.scale + kLanes * part);
-  const VB x_low = load_bytes(group.low + 4 * kLanes * part);
-  const VB x_high = load_bytes(group.high + 4 * kLanes * part);
+BEACON_INLINE void add_products(const ByteWeights& w, const Activations& x, VF& total) {
+  constexpr bool kSigned = Format::kSigned;
   if constexpr (Format::kTwoScales) {
     const VB offset = VB{} + static_cast<uint8_t>(Format::kOffset);
-    const VI low = dot<Format::kSigned>(w.low, x_low) - dot<false>(offset, x_low);
-    const VI high = dot<Format::kSigned>(w.high, x_high) - dot<false>(offset, x_high);
-    total = multiply_add(to_float(low), w.scale * scale, total);
-    total = multiply_add(to_float(high), w.scale_high * scale, total);
+    const VI first = dot_half<kSigned>(w.first, x.high_first, x.low_first) -
+                     dot_half<false>(offset, x.high_first, x.low_first);
+    const VI second = dot_half<kSigned>(w.second, x.high_second, x.low_second) -
+                      dot_half<false>(offset, x.high_second, x.low_second);
+    total = multiply_add(to_float(first), w.scale * x.scale, total);
+    total = multiply_add(to_float(second), w.scale_second * x.scale, total);
   } else {
-    const VF sums = load(group.sums + kLanes * part);
-    VF products = to_float(dot_both<Format::kSigned>(w, x_low, x_high));
-    if constexpr (Format::kOffset != 0) products = products - broadcast(Format::kOffset) * sums;
-    total = multiply_add(products, w.scale * scale, total);
-    if constexpr (Format::kHasMinimum) total = multiply_add(w.minimum, sums * scale, total);
+    const VI high = dot<kSigned>(w, x.high_first, x.high_second, VI{});
+    const VI products = dot<kSigned>(w, x.low_first, x.low_second, (high << 7) - Format::kOffset * x.sums);
+    total = multiply_add(to_float(products), w.scale * x.scale, total);
+    if constexpr (Format::kHasMinimum) total = multiply_add(w.minimum, to_float(x.sums) * x.scale, total);
   }
 }
 
@@ -89,8 +108,8 @@ BEACON_INLINE void add_products(const Q8Weights& w, const Q8Group& group, int pa
 constexpr int64_t kAhead = 8192;
 
 template <typename Format, int R, int O>
-struct Q8Tile {
-  const Q8Group* x;
+struct Tile {
+  const Q15Group* x;
   int64_t x_stride;
   const uint8_t* rows[O];
   const uint8_t* ahead;  // what is to be read a little later
@@ -106,11 +125,12 @@ struct Q8Tile {
     ahead += kStep;
     BEACON_UNROLL
     for (int o = 0; o < O; ++o) {
-      Q8Weights w;
+      ByteWeights w;
       Format::template load<kPart>(rows[o], b, count, w);
       BEACON_UNROLL
       for (int r = 0; r < R; ++r) {
-        add_products<Format>(w, x[r * x_stride + b / 4], static_cast<int>(b % 4 / kBlocks), total[o * R + r]);
+        const Activations values = load_activations(x[r * x_stride + b / 4], 16 * (b % 4));
+        add_products<Format>(w, values, total[o * R + r]);
       }
     }
   }
@@ -118,8 +138,8 @@ struct Q8Tile {
 
 // Weight rows [o0, o0 + count), count <= O: the rows that are not there repeat the last one.
 template <typename Format, int R, int O>
-BEACON_INLINE void q8_tile(const LinearQ8Params& p, int64_t r0, int64_t o0, int64_t count) {
-  Q8Tile<Format, R, O> tile = {};
+BEACON_INLINE void multiply_tile(const LinearQ15Params& p, int64_t r0, int64_t o0, int64_t count) {
+  Tile<Format, R, O> tile = {};
   tile.x = p.x + r0 * p.x_stride;
   tile.x_stride = p.x_stride;
   BEACON_UNROLL
@@ -133,13 +153,9 @@ BEACON_INLINE void q8_tile(const LinearQ8Params& p, int64_t r0, int64_t o0, int6
   for (int64_t b = 0; b < whole; b += kBlocks) tile.template add<false>(b, kBlocks);
   if (whole < blocks) tile.template add<true>(whole, blocks - whole);
 
-  static_assert(O * R % 4 == 0);
   float sums[O * R];
   BEACON_UNROLL
-  for (int i = 0; i < O * R; i += 4) {
-    *reinterpret_cast<F4Memory*>(sums + i) =
-        sum_lanes(tile.total[i], tile.total[i + 1], tile.total[i + 2], tile.total[i + 3]);
-  }
+  for (int i = 0; i < O * R; ++i) sums[i] = sum_lanes(tile.total[i]);
   for (int r = 0; r < R; ++r) {
     float* y = p.y + (r0 + r) * p.y_stride + o0;
     for (int64_t o = 0; o < count; ++o) {
@@ -150,30 +166,32 @@ BEACON_INLINE void q8_tile(const LinearQ8Params& p, int64_t r0, int64_t o0, int6
 }
 
 template <typename Format, int R>
-void q8_rows(const LinearQ8Params& p, int64_t r0, int64_t o_begin, int64_t o_end) {
-  constexpr int kOutputs = R <= 2 ? 4 : R == 4 ? 2 : 1;
+void multiply_rows(const LinearQ15Params& p, int64_t r0, int64_t o_begin, int64_t o_end) {
+  // Two rows of weights share the loads of x; more read worse from memory, and eight sums are enough to hide
+  // the latency of each.
+  constexpr int kOutputs = R == 8 ? 1 : 2;
   for (int64_t o = o_begin; o < o_end; o += kOutputs) {
-    q8_tile<Format, R, kOutputs>(p, r0, o, o_end - o < kOutputs ? o_end - o : kOutputs);
+    multiply_tile<Format, R, kOutputs>(p, r0, o, o_end - o < kOutputs ? o_end - o : kOutputs);
   }
 }
 
 template <typename Format>
-void q8_format(const LinearQ8Params& p, int64_t o_begin, int64_t o_end) {
+void multiply_format(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) {
   // Weights of this many rows stay in the first cache while all rows of x pass over them.
   const int64_t together = 16384 / (p.weight_row_bytes + 1) / 4 * 4 + 4;
   for (int64_t o = o_begin; o < o_end; o += together) {
     const int64_t end = o_end - o < together ? o_end : o + together;
     int64_t r = 0;
-    for (; r + 8 <= p.rows; r += 8) q8_rows<Format, 8>(p, r, o, end);
+    for (; r + 8 <= p.rows; r += 8) multiply_rows<Format, 8>(p, r, o, end);
     if (p.rows - r >= 4) {
-      q8_rows<Format, 4>(p, r, o, end);
+      multiply_rows<Format, 4>(p, r, o, end);
       r += 4;
     }
     if (p.rows - r >= 2) {
-      q8_rows<Format, 2>(p, r, o, end);
+      multiply_rows<Format, 2>(p, r, o, end);
       r += 2;
     }
-    if (p.rows - r >= 1) q8_rows<Format, 1>(p, r, o, end);
+    if (p.rows - r >= 1) multiply_rows<Format, 1>(p, r, o, end);
   }
 }
 
@@ -181,8 +199,13 @@ void q8_format(const LinearQ8Params& p, int64_t o_begin, int64_t o_end) {
 // bits.
 BEACON_INLINE VI round_to_int(VF v) { return as_int(v + 12582912.0F) - as_int(broadcast(12582912.0F)); }
 
+typedef int32_t I4Memory __attribute__((vector_size(16), aligned(1), may_alias));
+
+// Sums of the lanes with the same number modulo four; they are whole numbers that f32 holds.
+BEACON_INLINE I4Memory fold_whole(VI v) { return __builtin_convertvector(fold_sum(to_float(v)), I4Memory); }
+
 // Block b of a group.
-void quantize_block(const float* x, Q8Group& group, int64_t b) {
+void quantize_block(const float* x, Q15Group& group, int64_t b) {
   typedef int8_t VC __attribute__((vector_size(kLanes)));
   VF size = {};
   VF poison = {};
@@ -196,50 +219,55 @@ void quantize_block(const float* x, Q8Group& group, int64_t b) {
   const bool finite = sum_lanes(poison) == 0.0F;
   // Below this the inverse would overflow; such a block is zero for every purpose.
   const bool zero = largest < 1e-30F;
-  const float inverse = zero || !finite ? 0.0F : 127.0F / largest;
-  int8_t q[32];
+  const float inverse = zero || !finite ? 0.0F : 16256.0F / largest;
+  int8_t high[32], low[32];
   VI sums = {};
   BEACON_UNROLL
   for (int v = 0; v < 32 / kLanes; ++v) {
-    const VI rounded = finite ? round_to_int(load(x + kLanes * v) * inverse) : VI{};
-    const VC bytes = __builtin_convertvector(rounded, VC);
-    __builtin_memcpy(q + kLanes * v, &bytes, sizeof bytes);
-    sums += rounded;
+    const VI q = finite ? round_to_int(load(x + kLanes * v) * inverse) : VI{};
+    const VI upper = (q + 64) >> 7;
+    const VC high_bytes = __builtin_convertvector(upper, VC);
+    const VC low_bytes = __builtin_convertvector(q - (upper << 7), VC);
+    __builtin_memcpy(high + kLanes * v, &high_bytes, sizeof high_bytes);
+    __builtin_memcpy(low + kLanes * v, &low_bytes, sizeof low_bytes);
+    sums += q;
   }
-  const float scale = !finite ? __builtin_nanf("") : zero ? 0.0F : largest / 127.0F;
+  const float scale = !finite ? __builtin_nanf("") : zero ? 0.0F : largest / 16256.0F;
   *reinterpret_cast<F4Memory*>(group.scale + 4 * b) = scale - F4{};
-  *reinterpret_cast<F4Memory*>(group.sums + 4 * b) = fold_sum(to_float(sums));
-  __builtin_memcpy(group.low + 16 * b, q, 16);
-  __builtin_memcpy(group.high + 16 * b, q + 16, 16);
+  *reinterpret_cast<I4Memory*>(group.sums + 4 * b) = fold_whole(sums);
+  for (int half = 0; half < 2; ++half) {
+    __builtin_memcpy(group.high[half] + 16 * b, high + 16 * half, 16);
+    __builtin_memcpy(group.low[half] + 16 * b, low + 16 * half, 16);
+  }
 }
 
 }  // namespace
 
-void quantize_activations_q8(const float* x, Q8Group* dst, int64_t n) noexcept {
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept {
   const int64_t blocks = n / 32;
   for (int64_t b = 0; b < blocks; ++b) quantize_block(x + 32 * b, dst[b / 4], b % 4);
   const float zeros[32] = {};
   for (int64_t b = blocks; b % 4 != 0; ++b) quantize_block(zeros, dst[b / 4], b % 4);
 }
 
-void linear_rows_q8(const LinearQ8Params& p, int64_t o_begin, int64_t o_end) noexcept {
+void linear_rows_q15(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) noexcept {
   switch (p.weight_type) {
     case DType::kQ8_0:
-      return q8_format<BytesQ8_0>(p, o_begin, o_end);
+      return multiply_format<BytesQ8_0>(p, o_begin, o_end);
     case DType::kQ4_0:
-      return q8_format<BytesQ4_0>(p, o_begin, o_end);
+      return multiply_format<BytesQ4_0>(p, o_begin, o_end);
     case DType::kQ4_1:
-      return q8_format<BytesQ4_1>(p, o_begin, o_end);
+      return multiply_format<BytesQ4_1>(p, o_begin, o_end);
     case DType::kQ5_0:
-      return q8_format<BytesQ5_0>(p, o_begin, o_end);
+      return multiply_format<BytesQ5_0>(p, o_begin, o_end);
     case DType::kQ5_1:
-      return q8_format<BytesQ5_1>(p, o_begin, o_end);
+      return multiply_format<BytesQ5_1>(p, o_begin, o_end);
     case DType::kQ4_K:
-      return q8_format<BytesQ4_K>(p, o_begin, o_end);
+      return multiply_format<BytesQ4_K>(p, o_begin, o_end);
     case DType::kQ5_K:
-      return q8_format<BytesQ5_K>(p, o_begin, o_end);
+      return multiply_format<BytesQ5_K>(p, o_begin, o_end);
     case DType::kQ6_K:
-      return q8_format<BytesQ6_K>(p, o_begin, o_end);
+      return multiply_format<BytesQ6_K>(p, o_begin, o_end);
     default:
       return;
   }

@@ -1,8 +1,8 @@
 // Quantised weights as bytes, for vectors of one or two blocks: each block by itself, then joined.
 #pragma once
 
+#include "kernels/cpu/byte_weights.h"
 #include "kernels/cpu/k_formats.h"
-#include "kernels/cpu/q8_weights.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -13,11 +13,11 @@ typedef uint8_t B16Memory __attribute__((vector_size(16), aligned(1), may_alias)
 BEACON_INLINE B16 load16(const uint8_t* p) { return *reinterpret_cast<const B16Memory*>(p); }
 
 struct BlockBytes {
-  B16 low = {};
-  B16 high = {};
+  B16 first = {};
+  B16 second = {};
   float scale = 0;
   float minimum = 0;
-  float scale_high = 0;
+  float scale_second = 0;
 };
 
 BEACON_INLINE VB join(const B16 (&parts)[kBlocks]) {
@@ -41,30 +41,30 @@ template <typename Block>
 struct Narrow : Block {
   // Blocks [b, b + kBlocks); kPart: only `count` of them are there, and the others become zero.
   template <bool kPart>
-  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t count, Q8Weights& w) {
-    B16 low[kBlocks], high[kBlocks];
-    float scale[kBlocks], minimum[kBlocks], scale_high[kBlocks];
+  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t count, ByteWeights& w) {
+    B16 first[kBlocks], second[kBlocks];
+    float scale[kBlocks], minimum[kBlocks], scale_second[kBlocks];
     BEACON_UNROLL
     for (int i = 0; i < kBlocks; ++i) {
       BlockBytes bytes;
       if (!kPart || i < count) Block::read(row, b + i, bytes);
-      low[i] = bytes.low;
-      high[i] = bytes.high;
+      first[i] = bytes.first;
+      second[i] = bytes.second;
       scale[i] = bytes.scale;
       minimum[i] = bytes.minimum;
-      scale_high[i] = bytes.scale_high;
+      scale_second[i] = bytes.scale_second;
     }
-    w.low = join(low);
-    w.high = join(high);
+    w.first = join(first);
+    w.second = join(second);
     w.scale = spread(scale);
     if constexpr (Block::kHasMinimum) w.minimum = spread(minimum);
-    if constexpr (Block::kTwoScales) w.scale_high = spread(scale_high);
+    if constexpr (Block::kTwoScales) w.scale_second = spread(scale_second);
   }
 };
 
 BEACON_INLINE void read_nibbles(const uint8_t* p, BlockBytes& bytes) {
-  bytes.low = load16(p) & 15;
-  bytes.high = load16(p) >> 4;
+  bytes.first = load16(p) & 15;
+  bytes.second = load16(p) >> 4;
 }
 
 // 16 in byte i where bit i is set.
@@ -78,20 +78,20 @@ BEACON_INLINE B16 fifth_bits(uint32_t bits) {
 
 BEACON_INLINE void add_fifth_bits(const uint8_t* p, BlockBytes& bytes) {
   const uint32_t bits = fifth_bits_at(p).all;
-  bytes.low |= fifth_bits(bits);
-  bytes.high |= fifth_bits(bits >> 16);
+  bytes.first |= fifth_bits(bits);
+  bytes.second |= fifth_bits(bits >> 16);
 }
 
-struct BlockQ8_0 : Q8_0Format {
+struct BlockQ8_0 : BytesOfQ8_0 {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 34 * b;
     bytes.scale = f16_at(block);
-    bytes.low = load16(block + 2);
-    bytes.high = load16(block + 18);
+    bytes.first = load16(block + 2);
+    bytes.second = load16(block + 18);
   }
 };
 
-struct BlockQ4_0 : Q8Format<72, 8> {
+struct BlockQ4_0 : ByteFormat<72, 8> {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 18 * b;
     bytes.scale = f16_at(block);
@@ -99,7 +99,7 @@ struct BlockQ4_0 : Q8Format<72, 8> {
   }
 };
 
-struct BlockQ4_1 : Q8Format<80, 0, true> {
+struct BlockQ4_1 : ByteFormat<80, 0, true> {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 20 * b;
     bytes.scale = f16_at(block);
@@ -108,7 +108,7 @@ struct BlockQ4_1 : Q8Format<80, 0, true> {
   }
 };
 
-struct BlockQ5_0 : Q8Format<88, 16> {
+struct BlockQ5_0 : ByteFormat<88, 16> {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 22 * b;
     bytes.scale = f16_at(block);
@@ -117,7 +117,7 @@ struct BlockQ5_0 : Q8Format<88, 16> {
   }
 };
 
-struct BlockQ5_1 : Q8Format<96, 0, true> {
+struct BlockQ5_1 : ByteFormat<96, 0, true> {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 24 * b;
     bytes.scale = f16_at(block);
@@ -127,30 +127,30 @@ struct BlockQ5_1 : Q8Format<96, 0, true> {
   }
 };
 
-struct BlockQ4_K : Q8Format<72, 0, true> {
+struct BlockQ4_K : ByteFormat<72, 0, true> {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 144 * (b / 8);
     load_k_scales(block, b % 8, bytes);
     const uint8_t* nibbles = block + 16 + 32 * (b % 8 / 2);
     const auto shift = static_cast<uint8_t>(4 * (b % 2));
-    bytes.low = (load16(nibbles) >> shift) & 15;
-    bytes.high = (load16(nibbles + 16) >> shift) & 15;
+    bytes.first = (load16(nibbles) >> shift) & 15;
+    bytes.second = (load16(nibbles + 16) >> shift) & 15;
   }
 };
 
-struct BlockQ5_K : Q8Format<88, 0, true> {
+struct BlockQ5_K : ByteFormat<88, 0, true> {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 176 * (b / 8);
     load_k_scales(block, b % 8, bytes);
     const uint8_t* nibbles = block + 48 + 32 * (b % 8 / 2);
     const auto shift = static_cast<uint8_t>(4 * (b % 2));
     const auto bit = static_cast<uint8_t>(b % 8);
-    bytes.low = ((load16(nibbles) >> shift) & 15) | (((load16(block + 16) >> bit) & 1) << 4);
-    bytes.high = ((load16(nibbles + 16) >> shift) & 15) | (((load16(block + 32) >> bit) & 1) << 4);
+    bytes.first = ((load16(nibbles) >> shift) & 15) | (((load16(block + 16) >> bit) & 1) << 4);
+    bytes.second = ((load16(nibbles + 16) >> shift) & 15) | (((load16(block + 32) >> bit) & 1) << 4);
   }
 };
 
-struct BlockQ6_K : Q8Format<105, 32, false, true> {
+struct BlockQ6_K : ByteFormat<105, 32, false, true> {
   static BEACON_INLINE void read(const uint8_t* row, int64_t b, BlockBytes& bytes) {
     const uint8_t* block = row + 210 * (b / 8);
     const auto half = b % 8 / 4;
@@ -160,10 +160,10 @@ struct BlockQ6_K : Q8Format<105, 32, false, true> {
     const auto* scales = reinterpret_cast<const int8_t*>(block + 192 + 2 * (b % 8));
     const auto shift = static_cast<uint8_t>(4 * (quarter / 2));
     const auto bits = static_cast<uint8_t>(2 * quarter);
-    bytes.low = ((load16(nibbles) >> shift) & 15) | (((load16(top) >> bits) & 3) << 4);
-    bytes.high = ((load16(nibbles + 16) >> shift) & 15) | (((load16(top + 16) >> bits) & 3) << 4);
+    bytes.first = ((load16(nibbles) >> shift) & 15) | (((load16(top) >> bits) & 3) << 4);
+    bytes.second = ((load16(nibbles + 16) >> shift) & 15) | (((load16(top + 16) >> bits) & 3) << 4);
     bytes.scale = f16_at(block + 208) * static_cast<float>(scales[0]);
-    bytes.scale_high = f16_at(block + 208) * static_cast<float>(scales[1]);
+    bytes.scale_second = f16_at(block + 208) * static_cast<float>(scales[1]);
   }
 };
 

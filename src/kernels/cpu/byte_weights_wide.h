@@ -2,7 +2,7 @@
 // 16-bit words, since every field of every format begins at an even byte.
 #pragma once
 
-#include "kernels/cpu/q8_weights.h"
+#include "kernels/cpu/byte_weights.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -84,7 +84,7 @@ struct WideNibbles : Format {
   static constexpr WordTable kBitWords = bits_table(kBytes, kBits);
 
   template <bool kPart>
-  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t count, Q8Weights& w) {
+  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t count, ByteWeights& w) {
     const uint8_t* group = row + kBytes * b;
     const int64_t words = kBytes / 2 * count;
     const __m512i first = load_words<kPart>(group, 0, words);
@@ -97,8 +97,8 @@ struct WideNibbles : Format {
       low = add_fifth<0>(low, bits);
       high = add_fifth<8>(high, bits);
     }
-    w.low = (VB)low;
-    w.high = (VB)high;
+    w.first = (VB)low;
+    w.second = (VB)high;
     const __m512i scales = pick_words(kScaleWords, first, last);
     w.scale = (VF)_mm512_cvtph_ps(_mm512_castsi512_si256(scales));
     if constexpr (Format::kHasMinimum) w.minimum = (VF)_mm512_cvtph_ps(_mm512_extracti64x4_epi64(scales, 1));
@@ -125,11 +125,11 @@ constexpr WordTable q8_0_scale_table() {
   return table;
 }
 
-struct BytesQ8_0 : Q8_0Format {
+struct BytesQ8_0 : BytesOfQ8_0 {
   static constexpr WordTable kLow = q8_0_low_table(), kHigh = q8_0_high_table(), kScales = q8_0_scale_table();
 
   template <bool kPart>
-  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t count, Q8Weights& w) {
+  static BEACON_INLINE void load(const uint8_t* row, int64_t b, int64_t count, ByteWeights& w) {
     const uint8_t* group = row + 34 * b;
     const int64_t words = 17 * count;
     const __m512i first = load_words<kPart>(group, 0, words);
@@ -140,16 +140,16 @@ struct BytesQ8_0 : Q8_0Format {
       low = _mm512_xor_si512(low, _mm512_set1_epi8(-128));
       high = _mm512_xor_si512(high, _mm512_set1_epi8(-128));
     }
-    w.low = (VB)low;
-    w.high = (VB)high;
+    w.first = (VB)low;
+    w.second = (VB)high;
     w.scale = (VF)_mm512_cvtph_ps(_mm512_castsi512_si256(pick_words(kScales, first, second)));
   }
 };
 
-typedef WideNibbles<18, 2, 0, Q8Format<72, 8>> BytesQ4_0;
-typedef WideNibbles<20, 4, 0, Q8Format<80, 0, true>> BytesQ4_1;
-typedef WideNibbles<22, 6, 2, Q8Format<88, 16>> BytesQ5_0;
-typedef WideNibbles<24, 8, 4, Q8Format<96, 0, true>> BytesQ5_1;
+typedef WideNibbles<18, 2, 0, ByteFormat<72, 8>> BytesQ4_0;
+typedef WideNibbles<20, 4, 0, ByteFormat<80, 0, true>> BytesQ4_1;
+typedef WideNibbles<22, 6, 2, ByteFormat<88, 16>> BytesQ5_0;
+typedef WideNibbles<24, 8, 4, ByteFormat<96, 0, true>> BytesQ5_1;
 
 }  // namespace
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE
