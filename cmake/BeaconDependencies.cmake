@@ -34,6 +34,12 @@ add_library(beacon_torch INTERFACE)
 # Behind the system's headers: the wheel carries an fmt of its own, which must not replace the one we link.
 target_compile_options(beacon_torch INTERFACE
   "SHELL:-idirafter '${_torch_first}/include'" "SHELL:-idirafter '${_torch_first}/include/torch/csrc/api/include'")
-target_link_libraries(beacon_torch INTERFACE "${_torch_first}/lib/libtorch_cpu.so" "${_torch_first}/lib/libc10.so" Threads::Threads)
+# The OpenMP run-time that the wheel brings, so that our parallel regions and torch's share one pool of threads.
+file(GLOB _torch_openmp "${_torch_first}/lib/libgomp*.so*")
+if(NOT _torch_openmp)
+  set(_torch_openmp gomp)
+endif()
+target_link_libraries(beacon_torch INTERFACE "${_torch_first}/lib/libtorch_cpu.so" "${_torch_first}/lib/libc10.so"
+                                             ${_torch_openmp} Threads::Threads)
 # The wheel finds its CUDA runtime through its own rpath, which the linker does not follow everywhere.
 target_link_options(beacon_torch INTERFACE "LINKER:--allow-shlib-undefined")
