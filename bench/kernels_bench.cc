@@ -89,15 +89,15 @@ void linear(benchmark::State& state) {
     if (state.range(2) != 0) {
       kernels::quantize_activations_q15(x.data(), groups.data(), rows * in);
       kernels::linear_rows_q15({.weight_type = type,
-                               .weight = weight.data(),
-                               .weight_row_bytes = row_bytes,
-                               .x = groups.data(),
-                               .x_stride = in / 128,
-                               .y = y.data(),
-                               .y_stride = out,
-                               .rows = rows,
-                               .in = in},
-                              0, out);
+                                .weight = weight.data(),
+                                .weight_row_bytes = row_bytes,
+                                .x = groups.data(),
+                                .x_stride = in / 128,
+                                .y = y.data(),
+                                .y_stride = out,
+                                .rows = rows,
+                                .in = in},
+                               0, out);
     } else {
       kernels::linear_rows({.weight_type = type,
                             .weight = weight.data(),
