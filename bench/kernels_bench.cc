@@ -73,7 +73,7 @@ void peak_read(benchmark::State& state) {
 }
 BENCHMARK(peak_read)->Unit(benchmark::kMillisecond);
 
-// Weights of 128 MiB, beyond every cache; range(0) the type, range(1) rows of activations, range(2) 8-bit
+// Weights of 128 MiB, beyond every cache; range(0) the type, range(1) rows of activations, range(2) 15-bit
 // activations.
 void linear(benchmark::State& state) {
   const auto type = static_cast<DType>(state.range(0));
@@ -83,21 +83,21 @@ void linear(benchmark::State& state) {
   const int64_t out = (128 << 20) / row_bytes;
   std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
   const auto x = normal(rows * in);
-  std::vector<kernels::Q8Block> blocks(x.size() / 32);
+  std::vector<kernels::Q15Group> groups(x.size() / 128);
   std::vector<float> y(static_cast<size_t>(rows * out));
   for (auto _ : state) {
     if (state.range(2) != 0) {
-      kernels::quantize_activations_q8(x.data(), blocks.data(), rows * in);
-      kernels::linear_rows_q8({.weight_type = type,
-                               .weight = weight.data(),
-                               .weight_row_bytes = row_bytes,
-                               .x = blocks.data(),
-                               .x_stride = in / 32,
-                               .y = y.data(),
-                               .y_stride = out,
-                               .rows = rows,
-                               .in = in},
-                              0, out);
+      kernels::quantize_activations_q15(x.data(), groups.data(), rows * in);
+      kernels::linear_rows_q15({.weight_type = type,
+                                .weight = weight.data(),
+                                .weight_row_bytes = row_bytes,
+                                .x = groups.data(),
+                                .x_stride = in / 128,
+                                .y = y.data(),
+                                .y_stride = out,
+                                .rows = rows,
+                                .in = in},
+                               0, out);
     } else {
       kernels::linear_rows({.weight_type = type,
                             .weight = weight.data(),
@@ -112,7 +112,7 @@ void linear(benchmark::State& state) {
     }
     benchmark::DoNotOptimize(y.data());
   }
-  state.SetLabel(std::string(dtype_info(type).name) + (state.range(2) != 0 ? " x int8 " : " x f32 ") +
+  state.SetLabel(std::string(dtype_info(type).name) + (state.range(2) != 0 ? " x q15 " : " x f32 ") +
                  kernels::active_isa_name());
   state.counters["bytes"] = rate(static_cast<double>(out * row_bytes));
   state.counters["FLOPS"] = rate(2.0 * static_cast<double>(out * in * rows));
@@ -121,7 +121,8 @@ BENCHMARK(linear)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,
                            DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     for (const int64_t rows : {1, 8}) b->Args({static_cast<int64_t>(type), rows, 0});
-    if (kernels::is_q8_weight_type(type)) b->Args({static_cast<int64_t>(type), 1, 1});
+    if (!is_quantised(type)) continue;
+    for (const int64_t rows : {1, 2, 4, 8}) b->Args({static_cast<int64_t>(type), rows, 1});
   }
 });
 

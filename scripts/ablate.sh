@@ -22,7 +22,7 @@ options() {
     rate-3e-3) echo "--learning-rate 3e-3" ;;
     gate-2) echo "--gate -2" ;;
     no-gate) echo "--gate none --learning-rate 5e-4" ;;
-    qkvo) echo "--parameters q k v o" ;;
+    qkvo) echo "--parameters q,k,v,o" ;;
     stride-window) echo "--stride 1024 --sink 0" ;;
     stride-window-sink) echo "--stride 1024" ;;
     append) echo "--placement append" ;;

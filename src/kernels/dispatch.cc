@@ -12,10 +12,6 @@ namespace beacon::kernels {
 
 bool is_weight_type(DType type) noexcept { return type <= DType::kQ6_K; }
 
-bool is_q8_weight_type(DType type) noexcept {
-  return type == DType::kQ8_0 || type == DType::kQ4_0 || type == DType::kQ4_1;
-}
-
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept {
   active_table().dequantize_row(type, src, dst, n);
 }
@@ -41,12 +37,12 @@ void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noe
   active_table().linear_rows(params, o_begin, o_end);
 }
 
-void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept {
-  active_table().quantize_activations_q8(x, dst, n);
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept {
+  active_table().quantize_activations_q15(x, dst, n);
 }
 
-void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept {
-  active_table().linear_rows_q8(params, o_begin, o_end);
+void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept {
+  active_table().linear_rows_q15(params, o_begin, o_end);
 }
 
 void exp_row(const float* x, float* y, int64_t n) noexcept { active_table().exp_row(x, y, n); }

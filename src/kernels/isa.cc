@@ -50,7 +50,10 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512cd");
 }
 
-bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+// Every processor with bf16 products has the byte products; virtual machines may hide them.
+bool has_avx512bf16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+}
 #endif
 
 // Slowest first.

@@ -8,8 +8,8 @@
 namespace beacon::kernels {
 
 // Names, slowest first: "reference", "baseline" (x86-64-v2, or the plain build elsewhere), "avx2"
-// (x86-64-v3), "avx512" (x86-64-v4), "avx512bf16" (the same with products of bf16 pairs). Only those compiled
-// in and usable on this machine are returned. Thread-safe.
+// (x86-64-v3), "avx512" (x86-64-v4), "avx512bf16" (the same with products of bf16 pairs and of bytes, VNNI).
+// Only those compiled in and usable on this machine are returned. Thread-safe.
 std::vector<std::string_view> available_isas();
 
 // The name of the build that the kernels called now would use. Thread-safe.

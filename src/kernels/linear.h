@@ -28,38 +28,38 @@ struct LinearParams {
 // scratch.
 void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
 
-// 32 activations as 8-bit integers: x[i] is about scale * q[i].
-struct Q8Block {
-  float scale;
-  float sum;  // scale * (q[0] + ... + q[31])
-  int8_t q[32];
+// 128 activations as 15-bit integers q = 128 * high byte + low byte, the low byte in [-64, 64): four blocks
+// of 32, each with its scale; x[i] is about scale * q[i]. Laid out as products of bytes take them: the first
+// halves of the four blocks apart from the second ones, high bytes apart from low ones.
+struct alignas(64) Q15Group {
+  float scale[16];     // of block b at 4 b .. 4 b + 3, four times the same
+  int32_t sums[16];    // at 4 b + j the sum of the q[i] of block b with i % 4 = j
+  int8_t high[2][64];  // [0]: elements 0..15 of block b at 16 b; [1]: elements 16..31
+  int8_t low[2][64];
 };
 
-// n (a multiple of 32) floats to n / 32 blocks: scale = max |x| / 127, q = x / scale rounded to nearest even.
-// |x[i] - scale q[i]| <= scale / 2. A block with a NaN or an infinity gets a NaN scale, so that it shows in
-// results.
-void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept;
+// n (a multiple of 32) floats to ceil(n / 128) groups; blocks beyond n are zero. scale = max |x| / 16256, q =
+// x / scale rounded to nearest even: |x[i] - scale q[i]| <= scale / 2. A block with a NaN or an infinity gets
+// a NaN scale, so that it shows in results.
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept;
 
-// True for the types linear_rows_q8 reads: Q8_0 Q4_0 Q4_1.
-bool is_q8_weight_type(DType type) noexcept;
-
-struct LinearQ8Params {
-  DType weight_type = DType::kQ8_0;   // see is_q8_weight_type()
+struct LinearQ15Params {
+  DType weight_type = DType::kQ8_0;   // any that is_quantised()
   const std::byte* weight = nullptr;  // [out, in], any alignment
   int64_t weight_row_bytes = 0;
-  const Q8Block* x = nullptr;  // [rows, in / 32]
-  int64_t x_stride = 0;        // blocks between rows of x
+  const Q15Group* x = nullptr;  // [rows, ceil(in / 128)]
+  int64_t x_stride = 0;         // groups between rows of x
   const float* bias = nullptr;
   float* y = nullptr;  // [rows, out]
   int64_t y_stride = 0;
   int64_t rows = 0;
-  int64_t in = 0;  // a multiple of 32
+  int64_t in = 0;  // a multiple of the block size of weight_type
   bool accumulate = false;
 };
 
-// linear_rows on 8-bit activations: integer products, exact up to f32 sums over blocks. Against linear_rows
+// linear_rows on 15-bit activations: integer products, exact up to f32 sums over blocks. Against linear_rows
 // on the unrounded x the error of y[r, o] is at most sum over blocks b of scale[r, b] / 2 * sum_{i in b}
-// |W[o, i]|.
-void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
+// |W[o, i]|. A row's result does not depend on the other rows nor on the split.
+void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
 }  // namespace beacon::kernels

@@ -22,8 +22,8 @@ struct KernelTable {
   void (*f16_to_f32)(const uint16_t* src, float* dst, int64_t n) noexcept;
 
   void (*linear_rows)(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
-  void (*quantize_activations_q8)(const float* x, Q8Block* dst, int64_t n) noexcept;
-  void (*linear_rows_q8)(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
+  void (*quantize_activations_q15)(const float* x, Q15Group* dst, int64_t n) noexcept;
+  void (*linear_rows_q15)(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
   void (*exp_row)(const float* x, float* y, int64_t n) noexcept;
   void (*silu)(const float* x, float* y, int64_t n) noexcept;

@@ -178,33 +178,36 @@ at::Tensor Transformer::logits(const at::Tensor& hidden, TransformerScratch& scr
   return out;
 }
 
-void Transformer::project(const Step& step, const at::Tensor& x, const ops::Weight& base,
-                          const ops::Weight& beacon, const at::Tensor& y, TransformerScratch& scratch) const {
-  ops::linear(x, base, y, scratch.linear);
-  if (!beacon.defined() || !step.beacon_index.defined()) return;
+void Transformer::project(const Step& step, const at::Tensor& x,
+                          std::initializer_list<Projection> projections, TransformerScratch& scratch) const {
+  c10::SmallVector<ops::LinearTarget, 3> targets;
+  for (const Projection& each : projections) targets.push_back({&each.base, each.y});
+  ops::linear_group(x, {targets.data(), targets.size()}, scratch.linear);
+  if (!step.beacon_index.defined()) return;
   const int64_t rows = step.beacon_index.numel();
-  at::Tensor gathered = scratch.gathered.matrix(rows, x.size(1), x.scalar_type());
-  at::index_select_out(gathered, x, 0, step.beacon_index);
-  at::Tensor projected = scratch.projected.matrix(rows, y.size(1), y.scalar_type());
-  ops::linear(gathered, beacon, projected, scratch.linear);
-  at::Tensor target = y;
-  target.index_copy_(0, step.beacon_index, projected);
+  at::Tensor gathered;
+  for (const Projection& each : projections) {
+    if (!each.beacon.defined()) continue;
+    if (!gathered.defined()) {
+      gathered = scratch.gathered.matrix(rows, x.size(1), x.scalar_type());
+      at::index_select_out(gathered, x, 0, step.beacon_index);
+    }
+    at::Tensor projected = scratch.projected.matrix(rows, each.y.size(1), each.y.scalar_type());
+    ops::linear(gathered, each.beacon, projected, scratch.linear);
+    at::Tensor target = each.y;
+    target.index_copy_(0, step.beacon_index, projected);
+  }
 }
 
-// Queries of the wanted rows, turned, [B, rows, N * H]: in bf16 when they are many and the keys are.
-at::Tensor Transformer::queries(const Step& all, const Step& wanted, size_t index, const at::Tensor& normed,
-                                at::ScalarType key_type, TransformerScratch& scratch) const {
-  const LayerWeights& w = weights_.layers[index];
-  const int64_t rows = wanted.batch * wanted.rows;
-  const at::Tensor q = scratch.q.matrix(rows, w.q.out, wanted.type);
-  project(wanted, rows_of(normed, all, wanted), w.q, w.beacon.q, q, scratch);
-  repeat_rows(wanted, q);
+// Queries [rows, N * H] after RoPE as [B, rows, N * H]: in bf16 when they are many and the keys are.
+at::Tensor Transformer::turn_queries(const Step& wanted, const at::Tensor& q, at::ScalarType key_type,
+                                     TransformerScratch& scratch) const {
   const bool narrow = key_type == wanted.type && wanted.rows > ops::kFewQueries;
   const auto type = narrow ? key_type : at::kFloat;
-  const at::Tensor turned = type == wanted.type ? q : scratch.turned.matrix(rows, w.q.out, type);
-  const std::vector<int64_t> heads = {rows, config_.num_attention_heads, config_.head_dim};
+  const at::Tensor turned = type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type);
+  const std::vector<int64_t> heads = {q.size(0), config_.num_attention_heads, config_.head_dim};
   ops::apply_rope(q.view(heads), wanted.table, turned.view(heads));
-  return turned.view({wanted.batch, wanted.rows, w.q.out});
+  return turned.view({wanted.batch, wanted.rows, q.size(1)});
 }
 
 at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, size_t index,
@@ -214,8 +217,16 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, siz
   const auto layer = static_cast<int64_t>(index);
   const at::Tensor k = scratch.k.matrix(normed.size(0), w.k.out, all.type);
   const at::Tensor v = scratch.v.matrix(normed.size(0), w.v.out, all.type);
-  project(all, normed, w.k, w.beacon.k, k, scratch);
-  project(all, normed, w.v, w.beacon.v, v, scratch);
+  const Projection to_k{w.k, w.beacon.k, k}, to_v{w.v, w.beacon.v, v};
+  // The wanted rows' queries in the same go, where they are all rows.
+  const at::Tensor q = scratch.q.matrix(wanted.batch * wanted.rows, w.q.out, wanted.type);
+  const Projection to_q{w.q, w.beacon.q, q};
+  const bool together = wanted.rows == all.rows;
+  if (together) {
+    project(all, normed, {to_q, to_k, to_v}, scratch);
+  } else {
+    project(all, normed, {to_k, to_v}, scratch);
+  }
   repeat_rows(all, k);
   repeat_rows(all, v);
   memory.write(layer, k, v, all.table);
@@ -224,7 +235,9 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, siz
   const at::Tensor keys = visible_keys(all, layer, memory);
   at::Tensor values = memory.values(layer, all.rows);
   if (values.scalar_type() != keys.scalar_type()) values = values.to(keys.scalar_type());
-  const at::Tensor q = queries(all, wanted, index, normed, keys.scalar_type(), scratch);
+  if (!together) project(wanted, rows_of(normed, all, wanted), {to_q}, scratch);
+  repeat_rows(wanted, q);
+  const at::Tensor turned = turn_queries(wanted, q, keys.scalar_type(), scratch);
   ops::AttentionOptions options;
   options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   options.mask = wanted.mask;
@@ -233,11 +246,11 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, siz
     options.gated_keys = all.beacon_keys;
   }
   const int64_t rows = wanted.batch * wanted.rows;
-  const at::Tensor attended = scratch.attended.matrix(rows, w.q.out, q.scalar_type());
-  ops::attention(q, keys, values, options, attended.view(q.sizes()), scratch.attention);
+  const at::Tensor attended = scratch.attended.matrix(rows, w.q.out, turned.scalar_type());
+  ops::attention(turned, keys, values, options, attended.view(turned.sizes()), scratch.attention);
 
   const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, wanted.type);
-  project(wanted, attended, w.o, w.beacon.o, branch, scratch);
+  project(wanted, attended, {{w.o, w.beacon.o, branch}}, scratch);
   return branch;
 }
 
@@ -258,11 +271,10 @@ at::Tensor Transformer::feed_forward_block(const Step& step, size_t index, const
   const int64_t rows = normed.size(0);
   const at::Tensor gate = scratch.gate.matrix(rows, w.gate.out, step.type);
   const at::Tensor up = scratch.up.matrix(rows, w.up.out, step.type);
-  ops::linear(normed, w.gate, gate, scratch.linear);
-  project(step, normed, w.up, w.beacon.up, up, scratch);
+  project(step, normed, {{w.gate, {}, gate}, {w.up, w.beacon.up, up}}, scratch);
   ops::swiglu(gate, up, gate);
   const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, step.type);
-  project(step, gate, w.down, w.beacon.down, branch, scratch);
+  project(step, gate, {{w.down, w.beacon.down, branch}}, scratch);
   return branch;
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -73,14 +74,19 @@ class Transformer {
   static at::Tensor rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted);
   static void repeat_rows(const Step& step, const at::Tensor& matrix);
 
-  // y = x W^T, with the beacon's matrix on beacon rows.
-  void project(const Step& step, const at::Tensor& x, const ops::Weight& base, const ops::Weight& beacon,
-               const at::Tensor& y, TransformerScratch& scratch) const;
+  // y = x W^T, with the beacon's matrix (undefined: none) on beacon rows; several of the same x at once.
+  struct Projection {
+    const ops::Weight& base;
+    const ops::Weight& beacon;
+    at::Tensor y;
+  };
+  void project(const Step& step, const at::Tensor& x, std::initializer_list<Projection> projections,
+               TransformerScratch& scratch) const;
   at::Tensor visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const;
   // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written,
   // the result is that of the `wanted` ones.
-  at::Tensor queries(const Step& all, const Step& wanted, size_t layer, const at::Tensor& normed,
-                     at::ScalarType key_type, TransformerScratch& scratch) const;
+  at::Tensor turn_queries(const Step& wanted, const at::Tensor& q, at::ScalarType key_type,
+                          TransformerScratch& scratch) const;
   at::Tensor attention_block(const Step& all, const Step& wanted, size_t layer, const at::Tensor& normed,
                              KvMemory& memory, TransformerScratch& scratch) const;
   at::Tensor feed_forward_block(const Step& step, size_t layer, const at::Tensor& normed,

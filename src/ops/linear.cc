@@ -3,12 +3,17 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/convert.h"
 #include "kernels/linear.h"
 
 namespace beacon::ops {
 namespace {
+
+// A piece of weights should be some 100 KB, or waking a thread costs more than it brings.
+constexpr int64_t kBytesOfAPiece = 100000;
 
 void expand_into(const Weight& weight, const at::Tensor& target) {
   const int64_t row_bytes = weight.row_bytes();
@@ -41,47 +46,120 @@ at::Tensor gemm_operand(const Weight& weight, LinearContext& context) {
   return expanded;
 }
 
-void linear_few_rows(const at::Tensor& x, const Weight& weight, const at::Tensor& y) {
-  kernels::LinearParams params;
+// Rows of x in the forms that the kernels of few rows read.
+struct FewRows {
+  const at::Tensor& x;
+  const kernels::Q15Group* groups = nullptr;  // [R, stride]; null: the weights are multiplied in f32
+  int64_t stride = 0;
+
+  bool rounded(const Weight& weight) const { return groups != nullptr && is_quantised(weight.dtype); }
+};
+
+template <typename Params>
+Params few_rows_params(const LinearTarget& target, const FewRows& rows) {
+  const Weight& weight = *target.weight;
+  Params params;
   params.weight_type = weight.dtype;
   params.weight = weight.data;
   params.weight_row_bytes = weight.row_bytes();
-  params.x = x.const_data_ptr<float>();
-  params.x_stride = x.stride(0);
   params.bias = weight.bias.defined() ? weight.bias.const_data_ptr<float>() : nullptr;
-  params.y = y.data_ptr<float>();
-  params.y_stride = y.stride(0);
-  params.rows = x.size(0);
+  params.y = target.y.data_ptr<float>();
+  params.y_stride = target.y.stride(0);
+  params.rows = rows.x.size(0);
   params.in = weight.in;
-  // A piece should read some 100 KB, or waking a thread costs more than it brings.
-  const int64_t grain = std::max<int64_t>(16, 100000 / std::max<int64_t>(1, params.weight_row_bytes));
-  parallel_for(weight.out, grain,
-               [&](int64_t begin, int64_t end) { kernels::linear_rows(params, begin, end); });
+  return params;
 }
 
-// The same matrix in f32: itself, or a copy in scratch.
-at::Tensor widened(const at::Tensor& x, Scratch& scratch) {
-  if (x.scalar_type() == at::kFloat) return x;
-  return scratch.matrix(x.size(0), x.size(1), at::kFloat).copy_(x);
+void multiply_outputs(const LinearTarget& target, const FewRows& rows, int64_t begin, int64_t end) {
+  if (rows.rounded(*target.weight)) {
+    auto params = few_rows_params<kernels::LinearQ15Params>(target, rows);
+    params.x = rows.groups;
+    params.x_stride = rows.stride;
+    kernels::linear_rows_q15(params, begin, end);
+  } else {
+    auto params = few_rows_params<kernels::LinearParams>(target, rows);
+    params.x = rows.x.const_data_ptr<float>();
+    params.x_stride = rows.x.stride(0);
+    kernels::linear_rows(params, begin, end);
+  }
 }
 
-void linear_f32(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
+FewRows round_rows(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  FewRows rows{x};
+  const bool quantised = std::any_of(targets.begin(), targets.end(), [](const LinearTarget& target) {
+    return is_quantised(target.weight->dtype);
+  });
+  if (context.compute != at::kBFloat16 || !quantised) return rows;
+  rows.stride = (x.size(1) + 127) / 128;
+  const auto bytes = static_cast<int64_t>(sizeof(kernels::Q15Group));
+  auto* groups = static_cast<kernels::Q15Group*>(
+      context.rounded.matrix(x.size(0), rows.stride * bytes, at::kByte).data_ptr());
+  for (int64_t r = 0; r < x.size(0); ++r) {
+    kernels::quantize_activations_q15(x.const_data_ptr<float>() + r * x.stride(0), groups + r * rows.stride,
+                                      x.size(1));
+  }
+  rows.groups = groups;
+  return rows;
+}
+
+// The threads share the bytes of all weights evenly: a piece is a range of them, in the order of the targets,
+// and does the rows that begin in it.
+void linear_blocks(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  const FewRows rows = round_rows(x, targets, context);
+  int64_t total = 0;
+  for (const LinearTarget& target : targets) total += target.weight->bytes();
+  parallel_for(total, kBytesOfAPiece, [&](int64_t begin, int64_t end) {
+    int64_t first = 0;
+    for (const LinearTarget& target : targets) {
+      const int64_t row_bytes = target.weight->row_bytes();
+      const auto row_from = [&](int64_t byte) {
+        return std::clamp((byte - first + row_bytes - 1) / row_bytes, int64_t{0}, target.weight->out);
+      };
+      const int64_t o_begin = begin <= first ? 0 : row_from(begin);
+      const int64_t o_end = end <= first ? 0 : row_from(end);
+      if (o_begin < o_end) multiply_outputs(target, rows, o_begin, o_end);
+      first += target.weight->bytes();
+    }
+  });
+}
+
+// x and all y as f32, whatever they are.
+void linear_few_rows(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  at::Tensor x32 = x;
+  if (x.scalar_type() != at::kFloat) x32 = context.widened.matrix(x.size(0), x.size(1), at::kFloat).copy_(x);
+  c10::SmallVector<LinearTarget, 3> wide;
+  int64_t narrow = 0;
+  for (const LinearTarget& target : targets)
+    narrow += target.y.scalar_type() == at::kFloat ? 0 : target.y.numel();
+  float* product = narrow == 0 ? nullptr : context.product.floats(narrow);
+  for (const LinearTarget& target : targets) {
+    wide.push_back(target);
+    if (target.y.scalar_type() == at::kFloat) continue;
+    wide.back().y = at::from_blob(product, target.y.sizes(), at::kFloat);
+    product += target.y.numel();
+  }
+  linear_blocks(x32, {wide.data(), wide.size()}, context);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    add_low_rank(x32, targets[i].weight->low_rank, wide[i].y, at::kFloat);
+    if (targets[i].y.scalar_type() != at::kFloat) at::Tensor(targets[i].y).copy_(wide[i].y);
+  }
+}
+
+void multiply_f32(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
   at::Tensor out = y;
   at::mm_out(out, x, gemm_operand(weight, context).t());
   if (weight.bias.defined()) out.add_(weight.bias);
 }
 
-void linear_bf16(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
+void multiply_bf16(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
   const at::Tensor w = gemm_operand(weight, context);
-  const bool rounded = x.scalar_type() == at::kBFloat16;
-  const at::Tensor x16 = rounded ? x : context.rounded.matrix(x.size(0), x.size(1), at::kBFloat16).copy_(x);
   at::Tensor out = y;
   if (y.scalar_type() == at::kBFloat16 && !weight.bias.defined()) {
-    at::mm_out(out, x16, w.t());
+    at::mm_out(out, x, w.t());
     return;
   }
   at::Tensor y16 = context.product.matrix(x.size(0), weight.out, at::kBFloat16);
-  at::mm_out(y16, x16, w.t());
+  at::mm_out(y16, x, w.t());
   if (weight.bias.defined()) {
     at::add_out(out, y16, weight.bias);  // in f32
   } else {
@@ -89,24 +167,38 @@ void linear_bf16(const at::Tensor& x, const Weight& weight, const at::Tensor& y,
   }
 }
 
+void linear_many_rows(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  const bool round = context.compute == at::kBFloat16 && x.scalar_type() == at::kFloat;
+  const at::Tensor rows = round ? context.rounded.matrix(x.size(0), x.size(1), at::kBFloat16).copy_(x) : x;
+  for (const LinearTarget& target : targets) {
+    if (context.compute == at::kBFloat16) {
+      multiply_bf16(rows, *target.weight, target.y, context);
+    } else {
+      multiply_f32(rows, *target.weight, target.y, context);
+    }
+    add_low_rank(x, target.weight->low_rank, target.y, context.compute);
+  }
+}
+
+void check_shapes(const at::Tensor& x, const Weight& weight, const at::Tensor& y) {
+  BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
+  BEACON_CHECK(x.stride(1) == 1 && y.stride(1) == 1);
+}
+
 }  // namespace
 
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context) {
-  BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
-  BEACON_CHECK(x.stride(1) == 1 && y.stride(1) == 1);
+  const LinearTarget target{&weight, y};
+  linear_group(x, {&target, 1}, context);
+}
+
+void linear_group(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
+  for (const LinearTarget& target : targets) check_shapes(x, *target.weight, target.y);
   if (x.size(0) == 0) return;
   if (x.size(0) <= kFewRows) {
-    const bool wide = y.scalar_type() == at::kFloat;
-    const at::Tensor y32 = wide ? y : context.product.matrix(y.size(0), y.size(1), at::kFloat);
-    linear_few_rows(widened(x, context.rounded), weight, y32);
-    add_low_rank(x, weight.low_rank, y32, at::kFloat);
-    if (!wide) at::Tensor(y).copy_(y32);
-  } else if (context.compute == at::kBFloat16) {
-    linear_bf16(x, weight, y, context);
-    add_low_rank(x, weight.low_rank, y, context.compute);
+    linear_few_rows(x, targets, context);
   } else {
-    linear_f32(x, weight, y, context);
-    add_low_rank(x, weight.low_rank, y, context.compute);
+    linear_many_rows(x, targets, context);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 
 #include "base/dtype.h"
 #include "io/tensor_view.h"
@@ -30,11 +31,12 @@ struct Weight {
   int64_t bytes() const { return row_bytes() * out; }  // of `data`
 };
 
-// The type products of many rows are computed in: at::kFloat or at::kBFloat16. Sums are f32 either way.
+// The type products are computed in: at::kFloat or at::kBFloat16. Sums are f32 either way.
 struct LinearContext {
   at::ScalarType compute = at::kFloat;
   Scratch expanded;  // the weight in the compute type
-  Scratch rounded;   // x in the type that is multiplied
+  Scratch rounded;   // x in the type that is multiplied; of few rows in 15-bit blocks
+  Scratch widened;   // x in f32
   Scratch product;   // the product before it gets y's type
 };
 
@@ -42,9 +44,21 @@ struct LinearContext {
 inline constexpr int64_t kFewRows = 12;
 
 // y = x W^T + bias, W with its low-rank part. x [R, I] and y [R, O] with unit column stride, f32 or, when
-// context.compute is bf16, either of them bf16; no overlap. Few rows run on the fused kernel in f32; many
-// rows through torch's GEMM in context.compute.
+// context.compute is bf16, either of them bf16; no overlap. Many rows run through torch's GEMM in
+// context.compute. Few rows run on the blocks: in f32, except that with compute at::kBFloat16 the rows of x
+// are rounded to 15-bit blocks (kernels::quantize_activations_q15) for quantised weights, whose products are
+// then integers. A row of few does not depend on the others.
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
+
+// One of several products of the same rows: y [R, O] = x W^T + bias.
+struct LinearTarget {
+  const Weight* weight = nullptr;
+  at::Tensor y;
+};
+
+// linear() for each target, to the same bits. Of few rows x is rounded once, and all weights are read in one
+// parallel region.
+void linear_group(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context);
 
 // The slow twin: expands the whole weight to f32, adds its low-rank part to it and multiplies in f32.
 at::Tensor linear_reference(const at::Tensor& x, const Weight& weight);

@@ -126,11 +126,63 @@ TEST_F(LinearTest, ALowRankPartMustFit) {
   expect_error(ErrorCode::kInternal, "low_rank", [&] { run(at::randn({3, 32}), w.weight); });
 }
 
-TEST_F(LinearTest, FewRowsAreComputedInF32WhateverTheComputeType) {
+// x as blocks of 32 rounded to 15 bits: the largest of a block becomes 16256.
+at::Tensor rounded_to_blocks(const at::Tensor& x) {
+  const at::Tensor blocks = x.to(at::kDouble).view({x.size(0), -1, 32});
+  const at::Tensor scale = blocks.abs().amax(-1, /*keepdim=*/true) / 16256;
+  return (at::round(blocks / scale) * scale).view(x.sizes());
+}
+
+TEST_F(LinearTest, Bf16ComputeRoundsFewRowsTo15Bits) {
   context_.compute = at::kBFloat16;
-  const MadeWeight w = make_weight(DType::kQ8_0, at::randn({37, 96}));
-  const at::Tensor x = at::randn({kFewRows, 96});
-  expect_close(run(x, w.weight), exact(x, w), f32_tolerance(x, w));
+  for (const DType type : {DType::kQ8_0, DType::kQ4_1}) {
+    for (const int64_t rows : {int64_t{1}, int64_t{5}, kFewRows}) {
+      SCOPED_TRACE(::testing::Message() << dtype_info(type).name << ", rows " << rows);
+      const MadeWeight w = make_weight(type, at::randn({37, 96}));
+      const at::Tensor x = at::randn({rows, 96});
+      const at::Tensor y = run(x, w.weight);
+      // A step is the largest / 16256, which of 32 normal numbers is about 2.1: each is off by 3.7e-5 in the
+      // mean square, as the whole is by 3.7e-5 of its size. What is left against the rounded x is f32, and
+      // a few x whose quotient, taken in f32, fell on the other side of a half.
+      const at::Tensor expected = exact(x, w), rounded = exact(rounded_to_blocks(x), w);
+      const double error = ((y - expected).norm() / expected.norm()).item<double>();
+      EXPECT_LE(error, 2 * 3.7e-5);
+      EXPECT_GT(error, 3.7e-5 / 4) << "not rounded";
+      EXPECT_LE(((y - rounded).norm() / expected.norm()).item<double>(), 3.7e-5 / 4);
+    }
+  }
+}
+
+TEST_F(LinearTest, FewRowsOfPlainWeightsAreComputedInF32WhateverTheComputeType) {
+  context_.compute = at::kBFloat16;
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    const MadeWeight w = make_weight(type, at::randn({37, 96}));
+    const at::Tensor x = at::randn({kFewRows, 96});
+    expect_close(run(x, w.weight), exact(x, w), f32_tolerance(x, w));
+  }
+}
+
+// Weights of so many bytes that the threads share them, cut anywhere.
+TEST_F(LinearTest, AGroupGivesTheBitsOfItsParts) {
+  std::vector<MadeWeight> made;
+  for (const DType type : {DType::kQ4_1, DType::kQ8_0, DType::kBF16}) {
+    for (const int64_t out : {1, 301, 1202}) made.push_back(make_weight(type, at::randn({out, 288})));
+  }
+  made[1].weight.bias = at::randn({301});
+  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    context_.compute = compute;
+    for (const int64_t rows : {int64_t{1}, kFewRows, kFewRows + 1}) {
+      SCOPED_TRACE(::testing::Message() << compute << ", rows " << rows);
+      const at::Tensor x = at::randn({rows, 288});
+      std::vector<LinearTarget> targets;
+      for (const MadeWeight& each : made) {
+        targets.push_back({&each.weight, at::full({rows, each.weight.out}, NAN)});
+      }
+      linear_group(x, targets, context_);
+      for (const LinearTarget& target : targets) expect_equal(target.y, run(x, *target.weight));
+      linear_group(x, {}, context_);
+    }
+  }
 }
 
 TEST_F(LinearTest, TheWeightMayLieAtAnyAddress) {

@@ -6,7 +6,8 @@
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
-// The 6-bit scale and minimum of sub-block `sub` (of 8), spread over 12 bytes.
+// Sets the fields scale and minimum: 6 bits each for sub-block `sub` (of 8), spread over 12 bytes.
+template <typename Piece>
 BEACON_INLINE void load_k_scales(const uint8_t* block, int64_t sub, Piece& piece) {
   const uint8_t* scales = block + 4;
   int scale = scales[sub] & 63;

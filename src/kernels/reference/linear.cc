@@ -9,6 +9,7 @@ namespace beacon::kernels::reference {
 namespace {
 
 constexpr int64_t kBlock = 32;
+constexpr float kZeros[kBlock] = {};
 
 void store(float* y, double sum, const float* bias, int64_t o, bool accumulate) {
   if (bias != nullptr) sum += bias[o];
@@ -31,9 +32,10 @@ void linear_rows(const LinearParams& p, int64_t o_begin, int64_t o_end) noexcept
   }
 }
 
-void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept {
-  for (int64_t b = 0; b < n / kBlock; ++b) {
-    const float* values = x + b * kBlock;
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept {
+  for (int64_t b = 0; b < (n + 127) / 128 * 4; ++b) {
+    Q15Group& group = dst[b / 4];
+    const float* values = b * kBlock < n ? x + b * kBlock : kZeros;
     float largest = 0;
     bool finite = true;
     for (int64_t i = 0; i < kBlock; ++i) {
@@ -42,25 +44,33 @@ void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept {
     }
     // Below this the inverse would overflow; such a block is zero for every purpose.
     const bool zero = largest < 1e-30F;
-    const float inverse = zero || !finite ? 0.0F : 127.0F / largest;
-    int sum = 0;
-    for (int64_t i = 0; i < kBlock; ++i) {
-      dst[b].q[i] = finite ? static_cast<int8_t>(std::nearbyint(values[i] * inverse)) : int8_t{0};
-      sum += dst[b].q[i];
+    const float inverse = zero || !finite ? 0.0F : 16256.0F / largest;
+    const float scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0.0F : largest / 16256.0F;
+    for (int64_t j = 4 * (b % 4); j < 4 * (b % 4) + 4; ++j) {
+      group.scale[j] = scale;
+      group.sums[j] = 0;
     }
-    dst[b].scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0.0F : largest / 127.0F;
-    dst[b].sum = dst[b].scale * static_cast<float>(sum);
+    for (int64_t i = 0; i < kBlock; ++i) {
+      const int q = finite ? static_cast<int>(std::nearbyint(values[i] * inverse)) : 0;
+      const int high = static_cast<int>(std::floor((q + 64) / 128.0));
+      group.high[i / 16][16 * (b % 4) + i % 16] = static_cast<int8_t>(high);
+      group.low[i / 16][16 * (b % 4) + i % 16] = static_cast<int8_t>(q - 128 * high);
+      group.sums[4 * (b % 4) + i % 4] += q;
+    }
   }
 }
 
-void linear_rows_q8(const LinearQ8Params& p, int64_t o_begin, int64_t o_end) noexcept {
+void linear_rows_q15(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) noexcept {
   for (int64_t o = o_begin; o < o_end; ++o) {
     for (int64_t r = 0; r < p.rows; ++r) {
       double sum = 0;
       for (int64_t i = 0; i < p.in; ++i) {
-        const Q8Block& block = p.x[r * p.x_stride + i / kBlock];
+        const Q15Group& group = p.x[r * p.x_stride + i / 128];
+        const int64_t block = i / kBlock % 4;
         const double w = weight_at(p.weight_type, p.weight + o * p.weight_row_bytes, i);
-        sum += w * block.scale * block.q[i % kBlock];
+        const int64_t at = 16 * block + i % 16;
+        const int q = 128 * group.high[i % kBlock / 16][at] + group.low[i % kBlock / 16][at];
+        sum += w * group.scale[4 * block] * q;
       }
       store(p.y + r * p.y_stride + o, sum, p.bias, o, p.accumulate);
     }

@@ -24,8 +24,8 @@ void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noe
 void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept;
 
 void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
-void quantize_activations_q8(const float* x, Q8Block* dst, int64_t n) noexcept;
-void linear_rows_q8(const LinearQ8Params& params, int64_t o_begin, int64_t o_end) noexcept;
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept;
+void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
 void exp_row(const float* x, float* y, int64_t n) noexcept;
 void silu(const float* x, float* y, int64_t n) noexcept;

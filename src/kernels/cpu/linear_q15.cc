@@ -1,0 +1,276 @@
+// Products of quantised weights with 15-bit activations, byte by byte: the weights are read and unpacked to
+// bytes once for up to eight rows, and every load of activations serves two rows of weights.
+#include "kernels/cpu/functions.h"
+#if defined(__AVX512F__)
+#include "kernels/cpu/byte_weights_wide_k.h"
+#else
+#include "kernels/cpu/byte_weights_narrow.h"
+#endif
+
+namespace beacon::kernels::BEACON_CPU_NAMESPACE {
+namespace {
+
+// The sums of four neighbouring products in every lane; kSigned: the weights are signed, too. Without VNNI
+// pairs of products are added in 16 bits, and signs move over from the weight to the activation, which is
+// never -128: 128 * 127 * 2 fits.
+template <bool kSigned>
+BEACON_INLINE VI dot(VB weights, VB x) {
+#if defined(__AVX512VNNI__)
+  static_assert(!kSigned);
+  return (VI)_mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)weights, (__m512i)x);
+#elif defined(__AVX512F__)
+  __m512i w = (__m512i)weights;
+  __m512i v = (__m512i)x;
+  if constexpr (kSigned) {
+    v = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(w), _mm512_setzero_si512(), v);
+    w = _mm512_abs_epi8(w);
+  }
+  return (VI)_mm512_madd_epi16(_mm512_maddubs_epi16(w, v), _mm512_set1_epi16(1));
+#elif defined(__AVX2__)
+  __m256i w = (__m256i)weights;
+  __m256i v = (__m256i)x;
+  if constexpr (kSigned) {
+    v = _mm256_sign_epi8(v, w);
+    w = _mm256_abs_epi8(w);
+  }
+  return (VI)_mm256_madd_epi16(_mm256_maddubs_epi16(w, v), _mm256_set1_epi16(1));
+#elif defined(__SSSE3__)
+  __m128i w = (__m128i)weights;
+  __m128i v = (__m128i)x;
+  if constexpr (kSigned) {
+    v = _mm_sign_epi8(v, w);
+    w = _mm_abs_epi8(w);
+  }
+  return (VI)_mm_madd_epi16(_mm_maddubs_epi16(w, v), _mm_set1_epi16(1));
+#else
+  typedef int8_t Signed __attribute__((vector_size(4 * kLanes)));
+  const Signed v = reinterpret_cast<Signed>(x);
+  VI sums = {};
+  for (int i = 0; i < 4 * kLanes; ++i) {
+    const int w = kSigned ? reinterpret_cast<Signed>(weights)[i] : weights[i];
+    sums[i / 4] += w * v[i];
+  }
+  return sums;
+#endif
+}
+
+// The same of low and high halves of blocks together.
+template <bool kSigned>
+BEACON_INLINE VI dot(const ByteWeights& w, VB x_first, VB x_second, VI sums) {
+#if defined(__AVX512VNNI__)
+  const __m512i first = _mm512_dpbusd_epi32((__m512i)sums, (__m512i)w.first, (__m512i)x_first);
+  return (VI)_mm512_dpbusd_epi32(first, (__m512i)w.second, (__m512i)x_second);
+#else
+  return sums + dot<kSigned>(w.first, x_first) + dot<kSigned>(w.second, x_second);
+#endif
+}
+
+// kBlocks blocks of a group, from byte `at` (lane at / 4) on.
+struct Activations {
+  VF scale;
+  VI sums;
+  VB high_first, high_second, low_first, low_second;
+};
+
+BEACON_INLINE Activations load_activations(const Q15Group& group, int64_t at) {
+  return {load(group.scale + at / 4),     as_int(load(group.sums + at / 4)), load_bytes(group.high[0] + at),
+          load_bytes(group.high[1] + at), load_bytes(group.low[0] + at),     load_bytes(group.low[1] + at)};
+}
+
+// The products of one half of every block.
+template <bool kSigned>
+BEACON_INLINE VI dot_half(VB weights, VB high, VB low) {
+  return (dot<kSigned>(weights, high) << 7) + dot<kSigned>(weights, low);
+}
+
+// Adds the products of weights and activations. Whole numbers up to the last step: of 255 * 16256 * 8 at
+// most.
+template <typename Format>
+BEACON_INLINE void add_products(const ByteWeights& w, const Activations& x, VF& total) {
+  constexpr bool kSigned = Format::kSigned;
+  if constexpr (Format::kTwoScales) {
+    const VB offset = VB{} + static_cast<uint8_t>(Format::kOffset);
+    const VI first = dot_half<kSigned>(w.first, x.high_first, x.low_first) -
+                     dot_half<false>(offset, x.high_first, x.low_first);
+    const VI second = dot_half<kSigned>(w.second, x.high_second, x.low_second) -
+                      dot_half<false>(offset, x.high_second, x.low_second);
+    total = multiply_add(to_float(first), w.scale * x.scale, total);
+    total = multiply_add(to_float(second), w.scale_second * x.scale, total);
+  } else {
+    const VI high = dot<kSigned>(w, x.high_first, x.high_second, VI{});
+    const VI products = dot<kSigned>(w, x.low_first, x.low_second, (high << 7) - Format::kOffset * x.sums);
+    total = multiply_add(to_float(products), w.scale * x.scale, total);
+    if constexpr (Format::kHasMinimum) total = multiply_add(w.minimum, to_float(x.sums) * x.scale, total);
+  }
+}
+
+// Bytes between what is computed and what is fetched: about the latency of memory times its speed.
+constexpr int64_t kAhead = 8192;
+
+template <typename Format, int R, int O>
+struct Tile {
+  const Q15Group* x;
+  int64_t x_stride;
+  const uint8_t* rows[O];
+  const uint8_t* ahead;  // what is to be read a little later
+  VF total[O * R];       // of weight row o and activation row r at o * R + r
+
+  // Blocks [b, b + kBlocks) of every row, or the `count` last ones.
+  template <bool kPart>
+  BEACON_INLINE void add(int64_t b, int64_t count) {
+    // The processor's own prefetching does not follow O rows at a time.
+    constexpr int kStep = O * Format::kGroupBytes * kBlocks / 4;
+    BEACON_UNROLL
+    for (int i = 0; i < kStep; i += 64) __builtin_prefetch(ahead + i);
+    ahead += kStep;
+    BEACON_UNROLL
+    for (int o = 0; o < O; ++o) {
+      ByteWeights w;
+      Format::template load<kPart>(rows[o], b, count, w);
+      BEACON_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const Activations values = load_activations(x[r * x_stride + b / 4], 16 * (b % 4));
+        add_products<Format>(w, values, total[o * R + r]);
+      }
+    }
+  }
+};
+
+// Weight rows [o0, o0 + count), count <= O: the rows that are not there repeat the last one.
+template <typename Format, int R, int O>
+BEACON_INLINE void multiply_tile(const LinearQ15Params& p, int64_t r0, int64_t o0, int64_t count) {
+  Tile<Format, R, O> tile = {};
+  tile.x = p.x + r0 * p.x_stride;
+  tile.x_stride = p.x_stride;
+  BEACON_UNROLL
+  for (int o = 0; o < O; ++o) {
+    const int64_t row = o0 + (o < count ? o : count - 1);
+    tile.rows[o] = reinterpret_cast<const uint8_t*>(p.weight + row * p.weight_row_bytes);
+  }
+  tile.ahead = tile.rows[0] + kAhead;
+  const int64_t blocks = p.in / 32;
+  const int64_t whole = blocks / kBlocks * kBlocks;
+  for (int64_t b = 0; b < whole; b += kBlocks) tile.template add<false>(b, kBlocks);
+  if (whole < blocks) tile.template add<true>(whole, blocks - whole);
+
+  float sums[O * R];
+  BEACON_UNROLL
+  for (int i = 0; i < O * R; ++i) sums[i] = sum_lanes(tile.total[i]);
+  for (int r = 0; r < R; ++r) {
+    float* y = p.y + (r0 + r) * p.y_stride + o0;
+    for (int64_t o = 0; o < count; ++o) {
+      const float sum = sums[o * R + r] + (p.bias != nullptr ? p.bias[o0 + o] : 0.0F);
+      y[o] = p.accumulate ? y[o] + sum : sum;
+    }
+  }
+}
+
+template <typename Format, int R>
+void multiply_rows(const LinearQ15Params& p, int64_t r0, int64_t o_begin, int64_t o_end) {
+  // Two rows of weights share the loads of x; more read worse from memory, and eight sums are enough to hide
+  // the latency of each.
+  constexpr int kOutputs = R == 8 ? 1 : 2;
+  for (int64_t o = o_begin; o < o_end; o += kOutputs) {
+    multiply_tile<Format, R, kOutputs>(p, r0, o, o_end - o < kOutputs ? o_end - o : kOutputs);
+  }
+}
+
+template <typename Format>
+void multiply_format(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) {
+  // Weights of this many rows stay in the first cache while all rows of x pass over them.
+  const int64_t together = 16384 / (p.weight_row_bytes + 1) / 4 * 4 + 4;
+  for (int64_t o = o_begin; o < o_end; o += together) {
+    const int64_t end = o_end - o < together ? o_end : o + together;
+    int64_t r = 0;
+    for (; r + 8 <= p.rows; r += 8) multiply_rows<Format, 8>(p, r, o, end);
+    if (p.rows - r >= 4) {
+      multiply_rows<Format, 4>(p, r, o, end);
+      r += 4;
+    }
+    if (p.rows - r >= 2) {
+      multiply_rows<Format, 2>(p, r, o, end);
+      r += 2;
+    }
+    if (p.rows - r >= 1) multiply_rows<Format, 1>(p, r, o, end);
+  }
+}
+
+// Values below 2^22 in size: adding 1.5 * 2^23 rounds to the nearest even integer and leaves it in the low
+// bits.
+BEACON_INLINE VI round_to_int(VF v) { return as_int(v + 12582912.0F) - as_int(broadcast(12582912.0F)); }
+
+typedef int32_t I4Memory __attribute__((vector_size(16), aligned(1), may_alias));
+
+// Sums of the lanes with the same number modulo four; they are whole numbers that f32 holds.
+BEACON_INLINE I4Memory fold_whole(VI v) { return __builtin_convertvector(fold_sum(to_float(v)), I4Memory); }
+
+// Block b of a group.
+void quantize_block(const float* x, Q15Group& group, int64_t b) {
+  typedef int8_t VC __attribute__((vector_size(kLanes)));
+  VF size = {};
+  VF poison = {};
+  BEACON_UNROLL
+  for (int v = 0; v < 32 / kLanes; ++v) {
+    const VF value = load(x + kLanes * v);
+    size = larger(as_float(as_bits(value) & 0x7FFFFFFFU), size);
+    poison = poison + (value - value);  // 0, or NaN from a NaN or an infinity
+  }
+  const float largest = largest_lane(size);
+  const bool finite = sum_lanes(poison) == 0.0F;
+  // Below this the inverse would overflow; such a block is zero for every purpose.
+  const bool zero = largest < 1e-30F;
+  const float inverse = zero || !finite ? 0.0F : 16256.0F / largest;
+  int8_t high[32], low[32];
+  VI sums = {};
+  BEACON_UNROLL
+  for (int v = 0; v < 32 / kLanes; ++v) {
+    const VI q = finite ? round_to_int(load(x + kLanes * v) * inverse) : VI{};
+    const VI upper = (q + 64) >> 7;
+    const VC high_bytes = __builtin_convertvector(upper, VC);
+    const VC low_bytes = __builtin_convertvector(q - (upper << 7), VC);
+    __builtin_memcpy(high + kLanes * v, &high_bytes, sizeof high_bytes);
+    __builtin_memcpy(low + kLanes * v, &low_bytes, sizeof low_bytes);
+    sums += q;
+  }
+  const float scale = !finite ? __builtin_nanf("") : zero ? 0.0F : largest / 16256.0F;
+  *reinterpret_cast<F4Memory*>(group.scale + 4 * b) = scale - F4{};
+  *reinterpret_cast<I4Memory*>(group.sums + 4 * b) = fold_whole(sums);
+  for (int half = 0; half < 2; ++half) {
+    __builtin_memcpy(group.high[half] + 16 * b, high + 16 * half, 16);
+    __builtin_memcpy(group.low[half] + 16 * b, low + 16 * half, 16);
+  }
+}
+
+}  // namespace
+
+void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept {
+  const int64_t blocks = n / 32;
+  for (int64_t b = 0; b < blocks; ++b) quantize_block(x + 32 * b, dst[b / 4], b % 4);
+  const float zeros[32] = {};
+  for (int64_t b = blocks; b % 4 != 0; ++b) quantize_block(zeros, dst[b / 4], b % 4);
+}
+
+void linear_rows_q15(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) noexcept {
+  switch (p.weight_type) {
+    case DType::kQ8_0:
+      return multiply_format<BytesQ8_0>(p, o_begin, o_end);
+    case DType::kQ4_0:
+      return multiply_format<BytesQ4_0>(p, o_begin, o_end);
+    case DType::kQ4_1:
+      return multiply_format<BytesQ4_1>(p, o_begin, o_end);
+    case DType::kQ5_0:
+      return multiply_format<BytesQ5_0>(p, o_begin, o_end);
+    case DType::kQ5_1:
+      return multiply_format<BytesQ5_1>(p, o_begin, o_end);
+    case DType::kQ4_K:
+      return multiply_format<BytesQ4_K>(p, o_begin, o_end);
+    case DType::kQ5_K:
+      return multiply_format<BytesQ5_K>(p, o_begin, o_end);
+    case DType::kQ6_K:
+      return multiply_format<BytesQ6_K>(p, o_begin, o_end);
+    default:
+      return;
+  }
+}
+
+}  // namespace beacon::kernels::BEACON_CPU_NAMESPACE
