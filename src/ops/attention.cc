@@ -28,13 +28,11 @@ struct Heads {
   at::Tensor q, k, v, out;
 };
 
-void run_rows(const Heads& x, const AttentionOptions& options, AttentionContext& context) {
-  kernels::AttentionParams params;
+// What both kernels are told alike.
+template <typename Params>
+Params shared_params(const Heads& x, const AttentionOptions& options) {
+  Params params;
   params.head_dim = x.k.size(2);
-  params.q = heads_of(x.q, params.head_dim);
-  params.k = rows_of(x.k);
-  params.v = rows_of(x.v);
-  params.out = {x.out.data_ptr(), x.out.stride(0), params.head_dim, element_type(x.out)};
   params.num_queries = x.q.size(0);
   params.num_keys = x.k.size(1);
   params.num_heads = x.q.size(1) / params.head_dim;
@@ -48,6 +46,15 @@ void run_rows(const Heads& x, const AttentionOptions& options, AttentionContext&
     params.head_bias = options.gate.const_data_ptr<float>();
     params.bias_keys = options.gated_keys.const_data_ptr<uint8_t>();
   }
+  return params;
+}
+
+void run_rows(const Heads& x, const AttentionOptions& options, AttentionContext& context) {
+  auto params = shared_params<kernels::AttentionParams>(x, options);
+  params.q = heads_of(x.q, params.head_dim);
+  params.k = rows_of(x.k);
+  params.v = rows_of(x.v);
+  params.out = {x.out.data_ptr(), x.out.stride(0), params.head_dim, element_type(x.out)};
   const int64_t per_thread = kernels::attention_forward_scratch_floats(params);
   float* scratch = context.per_thread.floats(per_thread * num_threads());
   // Later rows see more keys: units are handed out one by one.
@@ -57,8 +64,7 @@ void run_rows(const Heads& x, const AttentionOptions& options, AttentionContext&
 }
 
 kernels::AttentionDecodeParams decode_params(const Heads& x, const AttentionOptions& options) {
-  kernels::AttentionDecodeParams params;
-  params.head_dim = x.k.size(2);
+  auto params = shared_params<kernels::AttentionDecodeParams>(x, options);
   params.q = x.q.const_data_ptr<float>();
   params.q_row_stride = x.q.stride(0);
   params.q_head_stride = params.head_dim;
@@ -72,21 +78,7 @@ kernels::AttentionDecodeParams decode_params(const Heads& x, const AttentionOpti
   params.out = x.out.data_ptr<float>();
   params.out_row_stride = x.out.stride(0);
   params.out_head_stride = params.head_dim;
-  params.num_queries = x.q.size(0);
-  params.num_keys = x.k.size(1);
-  params.num_heads = x.q.size(1) / params.head_dim;
-  params.num_kv_heads = x.k.size(0);
-  params.scale = static_cast<float>(options.scale);
-  if (options.mask.defined()) {
-    params.mask = options.mask.const_data_ptr<uint8_t>();
-    params.mask_row_stride = options.mask.stride(0);
-  }
-  if (options.gate.defined()) {
-    params.head_bias = options.gate.const_data_ptr<float>();
-    params.bias_keys = options.gated_keys.const_data_ptr<uint8_t>();
-    params.bias_begin = 0;
-    params.bias_end = params.num_keys;
-  }
+  params.bias_end = params.num_keys;
   return params;
 }
 

@@ -160,7 +160,7 @@ RopeTable Rope::table(int64_t first, int64_t count, int64_t longest) const {
   return table(positions, longest);
 }
 
-void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y) {
+void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y, bool backwards) {
   BEACON_CHECK(x.dim() == 3 && y.sizes() == x.sizes() && x.stride(2) == 1 && y.stride(2) == 1);
   BEACON_CHECK(x.size(2) == 2 * table.cos.size(1));
   if (x.size(0) == 0) return;
@@ -178,6 +178,7 @@ void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y
   rows.table_rows = table.cos.size(0);
   rows.heads = x.size(1);
   rows.head_dim = x.size(2);
+  rows.backwards = backwards;
   BEACON_CHECK(rows.table_rows > 0 && x.size(0) % rows.table_rows == 0);
   parallel_for(x.size(0), 16, [&](int64_t begin, int64_t end) { kernels::rotate_rows(rows, begin, end); });
 }

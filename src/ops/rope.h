@@ -55,6 +55,7 @@ class Rope {
 
 // y = rotate(x): x, y [R, heads, H] f32 or bf16 with unit stride in H, the table's rows repeat every T rows
 // (R = B * T). y may be x.
-void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y);
+// Backwards it turns the other way, which is the gradient.
+void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y, bool backwards = false);
 
 }  // namespace beacon::ops

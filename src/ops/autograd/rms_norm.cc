@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "kernels/rows.h"
 #include "ops/element_type.h"
+#include "ops/norm.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops::autograd {
@@ -22,27 +23,13 @@ at::Tensor rms_norm_plain(const at::Tensor& x, const at::Tensor& weight, double 
   return wide * at::rsqrt(wide.square().mean(-1, true) + eps) * weight.detach();
 }
 
-kernels::NormRows norm_rows(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  kernels::NormRows rows;
-  rows.x_type = element_type(x);
-  rows.x = x.const_data_ptr();
-  rows.weight = weight.const_data_ptr<float>();
-  rows.cols = x.size(-1);
-  rows.eps = static_cast<float>(eps);
-  return rows;
-}
-
 class FusedRmsNorm : public torch::autograd::Function<FusedRmsNorm> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& any_x, const at::Tensor& weight,
                             double eps, at::ScalarType type) {
     const at::Tensor x = any_x.contiguous();
     const at::Tensor y = at::empty(x.sizes(), x.options().dtype(type));
-    kernels::NormRows rows = norm_rows(x, weight, eps);
-    rows.y_type = element_type(y);
-    rows.y = y.data_ptr();
-    parallel_for(x.numel() / rows.cols, kRowsPerPiece,
-                 [&](int64_t begin, int64_t end) { kernels::rms_norm_forward(rows, begin, end); });
+    ops::rms_norm(x.view({-1, x.size(-1)}), weight, eps, y.view({-1, x.size(-1)}));
     ctx->save_for_backward({x, weight});
     ctx->saved_data["eps"] = eps;
     return y;
@@ -52,7 +39,12 @@ class FusedRmsNorm : public torch::autograd::Function<FusedRmsNorm> {
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor dy = grads[0].contiguous();
     const at::Tensor dx = at::empty(saved[0].sizes(), saved[0].options());
-    kernels::NormRows rows = norm_rows(saved[0], saved[1], ctx->saved_data["eps"].toDouble());
+    kernels::NormRows rows;
+    rows.x_type = element_type(saved[0]);
+    rows.x = saved[0].const_data_ptr();
+    rows.weight = saved[1].const_data_ptr<float>();
+    rows.cols = saved[0].size(-1);
+    rows.eps = static_cast<float>(ctx->saved_data["eps"].toDouble());
     rows.y_type = element_type(dy);
     rows.dy = dy.const_data_ptr();
     rows.dx = dx.data_ptr();

@@ -4,18 +4,15 @@
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <vector>
+
 #include "base/check.h"
-#include "kernels/rows.h"
-#include "ops/element_type.h"
-#include "ops/parallel.h"
 
 namespace beacon::ops::autograd {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-constexpr int64_t kRowsPerPiece = 32;
 
 at::Tensor rope_plain(const at::Tensor& x, const RopeTable& table) {
   const auto halves = x.to(at::kFloat).chunk(2, -1);
@@ -32,23 +29,8 @@ at::Tensor rotate(const at::Tensor& any_x, const at::Tensor& cos, const at::Tens
                   bool backwards) {
   const at::Tensor x = is_row_array(any_x) ? any_x : any_x.contiguous();
   const at::Tensor y = at::empty(x.sizes(), x.options().dtype(type));
-  kernels::RotateRows rows;
-  rows.x_type = element_type(x);
-  rows.x = x.const_data_ptr();
-  rows.x_row_stride = x.stride(1);
-  rows.x_head_stride = x.stride(2);
-  rows.y_type = element_type(y);
-  rows.y = y.data_ptr();
-  rows.y_row_stride = y.stride(1);
-  rows.y_head_stride = y.stride(2);
-  rows.cos = cos.const_data_ptr<float>();
-  rows.sin = sin.const_data_ptr<float>();
-  rows.table_rows = cos.size(0);
-  rows.heads = x.size(2);
-  rows.head_dim = x.size(3);
-  rows.backwards = backwards;
-  parallel_for(x.size(0) * x.size(1), kRowsPerPiece,
-               [&](int64_t begin, int64_t end) { kernels::rotate_rows(rows, begin, end); });
+  const std::vector<int64_t> heads = {x.size(0) * x.size(1), x.size(2), x.size(3)};
+  apply_rope(x.view(heads), {cos, sin}, y.view(heads), backwards);
   return y;
 }
 

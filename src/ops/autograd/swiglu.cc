@@ -8,6 +8,7 @@
 #include "kernels/rows.h"
 #include "ops/element_type.h"
 #include "ops/parallel.h"
+#include "ops/swiglu.h"
 
 namespace beacon::ops::autograd {
 namespace {
@@ -24,13 +25,7 @@ class FusedSwiglu : public torch::autograd::Function<FusedSwiglu> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& any_gate, const at::Tensor& any_up) {
     const at::Tensor gate = any_gate.contiguous(), up = any_up.contiguous();
     const at::Tensor out = at::empty(gate.sizes(), gate.options());
-    kernels::SwigluArrays arrays;
-    arrays.type = element_type(gate);
-    arrays.gate = gate.const_data_ptr();
-    arrays.up = up.const_data_ptr();
-    arrays.out = out.data_ptr();
-    parallel_for(gate.numel(), kElementsPerPiece,
-                 [&](int64_t begin, int64_t end) { kernels::swiglu_forward(arrays, begin, end); });
+    ops::swiglu(gate, up, out);
     ctx->save_for_backward({gate, up});
     return out;
   }
