@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains the same base with one thing changed at a time, for equally many tokens, and evaluates each adapter on the
-# same tokens: scripts/ablate.sh RUNS [ARM...]. Arms that are done are not trained again. Table: scripts/ablate.py RUNS.
+# same tokens: scripts/ablate.sh RUNS [ARM...]. Arms that are done are not trained again; a line for each at the end.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:?folder of the runs}
@@ -43,5 +43,7 @@ for arm in ${*:-ours distillation mixed rate-3e-4 rate-3e-3 gate-2 no-gate qkvo 
     [ -s "$run/eval-$ratio.json" ] || "$beacon" eval perplexity -m "$model" -a "$run/last" --data "$valid" \
       --from 1536 --to 3072 --ratio "$ratio" --threads "$threads" --json > "$run/eval-$ratio.tmp"
     [ ! -e "$run/eval-$ratio.tmp" ] || mv "$run/eval-$ratio.tmp" "$run/eval-$ratio.json"
+    printf '%s, ratio %s: %s nats a token\n' "$arm" "$ratio" \
+      "$(tail -n 1 "$run/eval-$ratio.json" | sed -E 's/.*"value":([0-9.]+).*/\1/')"
   done
 done
