@@ -10,10 +10,38 @@
 #error "at::parallel_for would run on one thread: compile this file with -fopenmp"
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace beacon::ops {
+namespace {
+
+// The run-time orders caller and workers at both ends of a region. ThreadSanitizer, which it is not built
+// with, has to be told.
+void hand_over([[maybe_unused]] void* region) {
+#if defined(__SANITIZE_THREAD__)
+  __tsan_release(region);
+#endif
+}
+
+void take_over([[maybe_unused]] void* region) {
+#if defined(__SANITIZE_THREAD__)
+  __tsan_acquire(region);
+#endif
+}
+
+}  // namespace
 
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
-  at::parallel_for(0, n, grain, body);
+  char region = 0;
+  hand_over(&region);
+  at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) {
+    take_over(&region);
+    body(begin, end);
+    hand_over(&region);
+  });
+  take_over(&region);
 }
 
 void parallel_each(int64_t n, const std::function<void(int64_t)>& body) {
