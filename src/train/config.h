@@ -45,6 +45,7 @@ struct TrainConfig {
 
   double next_token_weight = 1.0;
   double distillation_weight = 0.0;
+  double read_weight = 0.0;
   int64_t truncate_windows = 0;
   bool recompute = true;
 

@@ -47,6 +47,8 @@ const std::vector<ConfigField>& config_fields() {
       {"next_token_weight", &C::next_token_weight, "Weight of the next-token loss", 0, kMany},
       {"distillation_weight", &C::distillation_weight, "Weight of KL to the base reading everything", 0,
        kMany},
+      {"read_weight", &C::read_weight,
+       "Weight of tokens that samples only read (questions and what is asked about); 0 = not learnt", 0, 1},
       {"truncate_windows", &C::truncate_windows, "Gradients reach back so many steps; 0 = all", 0, kMany},
       {"recompute", &C::recompute, "Run each window twice instead of keeping its activations"},
       {"steps", &C::steps, "Updates in all; 0 = as many as the epochs have", 0, kMany},

@@ -153,7 +153,7 @@ LossSums Learner::accumulate(const MicroBatch& batch, uint64_t seed) {
   options.seed = seed;
   const SequencePlan plan = plan_sequence(options, batch.num_tokens);
   const at::Tensor teacher = teacher_of(batch);
-  SequenceLoss loss(*network_, plan, batch.labels, teacher,
+  SequenceLoss loss(*network_, plan, batch.labels, batch.weights, teacher,
                     {config_.next_token_weight, config_.distillation_weight});
   Tape(*network_, plan, batch.ids, {config_.recompute, config_.truncate_windows}).run(loss);
   flops_ += training_flops(forward_flops(network_->config(), plan, batch.batch)) +
@@ -161,19 +161,17 @@ LossSums Learner::accumulate(const MicroBatch& batch, uint64_t seed) {
   return loss.sums();
 }
 
-UpdateReport Learner::update(int64_t labels) {
+UpdateReport Learner::update(double weight) {
   if (communicator_.size() > 1) {
     for (const NamedParameter& p : optimizer_->parameters()) {
       at::Tensor tensor = p.tensor;
       if (!tensor.grad().defined()) tensor.mutable_grad() = at::zeros_like(tensor.detach());
       communicator_.sum(std::span(tensor.grad().data_ptr<float>(), static_cast<size_t>(tensor.numel())));
     }
-    auto count = static_cast<double>(labels);
-    communicator_.sum(std::span(&count, 1));
-    labels = static_cast<int64_t>(count);
+    communicator_.sum(std::span(&weight, 1));
   }
   UpdateReport report;
-  report.grad_norm = optimizer_->scale_gradients(1.0 / static_cast<double>(std::max<int64_t>(1, labels)));
+  report.grad_norm = optimizer_->scale_gradients(weight > 0 ? 1.0 / weight : 1.0);
   require(std::isfinite(report.grad_norm), ErrorCode::kInternal,
           "the gradient of update {} is not finite; a lower learning_rate or clip may help",
           optimizer_->updates());
@@ -190,7 +188,7 @@ LossSums Learner::evaluate(const MicroBatch& batch, int ratio) const {
   WindowOptions options = window_;
   options.ratio.ratios = {ratio};
   const SequencePlan plan = plan_sequence(options, batch.num_tokens);
-  SequenceLoss loss(*network_, plan, batch.labels, {}, {});
+  SequenceLoss loss(*network_, plan, batch.labels, batch.weights, {}, {});
   Tape(*network_, plan, batch.ids, {}).evaluate(loss);
   return loss.sums();
 }

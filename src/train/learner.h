@@ -41,8 +41,8 @@ class Learner {
 
   // Adds the gradients of a batch; `seed` is of its ratios.
   LossSums accumulate(const MicroBatch& batch, uint64_t seed);
-  // Sums gradients and `labels` over ranks, clips, takes a step.
-  UpdateReport update(int64_t labels);
+  // Sums gradients and `weight` (of the labels) over ranks, clips, takes a step.
+  UpdateReport update(double weight);
   void set_total_updates(int64_t total) { schedule_.total = total; }
   // Drops what was accumulated.
   void discard() { optimizer_->clear_gradients(); }

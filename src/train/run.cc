@@ -60,23 +60,25 @@ OrderedJson ratios_to_json(const std::map<int, double>& by_ratio) {
   return out;
 }
 
+// 0 where nothing was scored.
+double mean(double sum, double weight) { return weight > 0 ? sum / weight : 0.0; }
+
 // Adds up over ranks: the sums of all ratios a run can meet.
 LossSums over_ranks(const LossSums& own, const std::vector<int64_t>& ratios, Communicator& communicator) {
   if (communicator.size() == 1) return own;
-  std::vector<double> values = {own.total, own.cross_entropy, own.divergence,
-                                static_cast<double>(own.tokens)};
+  std::vector<double> values = {own.total, own.cross_entropy, own.divergence, own.weight};
   std::vector<int> keys = {-1};
   keys.insert(keys.end(), ratios.begin(), ratios.end());
   for (const int key : keys) {
     const auto part = own.by_ratio.find(key);
     values.push_back(part == own.by_ratio.end() ? 0.0 : part->second.cross_entropy);
-    values.push_back(part == own.by_ratio.end() ? 0.0 : static_cast<double>(part->second.tokens));
+    values.push_back(part == own.by_ratio.end() ? 0.0 : part->second.weight);
   }
   communicator.sum(std::span(values));
-  LossSums out{values[0], values[1], values[2], static_cast<int64_t>(values[3]), {}};
+  LossSums out{values[0], values[1], values[2], values[3], {}};
   for (size_t i = 0; i < keys.size(); ++i) {
-    const auto tokens = static_cast<int64_t>(values[5 + 2 * i]);
-    if (tokens > 0) out.by_ratio[keys[i]] = {values[4 + 2 * i], tokens};
+    const double weight = values[5 + 2 * i];
+    if (weight > 0) out.by_ratio[keys[i]] = {values[4 + 2 * i], weight};
   }
   return out;
 }
@@ -107,7 +109,7 @@ class Run {
     state_.config = to_json(config);
     state_.data_fingerprint = data_.fingerprint();
     state_.isa = kernels::active_isa_name();
-    state_.compute = learner_.model().info.compute;
+    state_.compute = arithmetic();
     state_.threads = learner_.model().info.threads;
     state_.ranks = communicator_.size();
     if (writes()) {
@@ -131,6 +133,8 @@ class Run {
 
  private:
   bool writes() const { return communicator_.rank() == 0; }
+  // Never that of integers, which has no way back.
+  std::string arithmetic() const { return learner_.model().compute == at::kBFloat16 ? "bf16" : "f32"; }
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
 
   void note(const std::string& text) const {
@@ -156,7 +160,7 @@ class Run {
         note(fmt::format("{} was {}, now {}: results will agree, but not bit for bit", what, was, is));
     };
     differs("instruction set", saved.isa, kernels::active_isa_name());
-    differs("arithmetic", saved.compute, info.compute);
+    differs("arithmetic", saved.compute, arithmetic());
     differs("threads", std::to_string(saved.threads), std::to_string(info.threads));
     differs("processes", std::to_string(saved.ranks), std::to_string(communicator_.size()));
     state_ = std::move(saved);
@@ -182,7 +186,7 @@ class Run {
       sums.add(learner_.accumulate(batch, *seed++));
       tokens += batch.num_sample_tokens;
     }
-    const UpdateReport update = learner_.update(sums.tokens);
+    const UpdateReport update = learner_.update(sums.weight);
     auto total_tokens = static_cast<double>(tokens), flops = learner_.take_flops();
     communicator_.sum(std::span(&total_tokens, 1));
     communicator_.sum(std::span(&flops, 1));
@@ -211,12 +215,11 @@ class Run {
     StepRecord r;
     r.step = state_.step;
     r.steps = steps_;
-    const auto labels = static_cast<double>(std::max<int64_t>(1, sums.tokens));
-    r.loss = sums.total / labels;
-    r.next_token = sums.cross_entropy / labels;
-    r.distillation = sums.divergence / labels;
+    r.loss = mean(sums.total, sums.weight);
+    r.next_token = mean(sums.cross_entropy, sums.weight);
+    r.distillation = mean(sums.divergence, sums.weight);
     for (const auto& [ratio, part] : sums.by_ratio) {
-      if (part.tokens > 0) r.by_ratio[ratio] = part.cross_entropy / static_cast<double>(part.tokens);
+      if (part.weight > 0) r.by_ratio[ratio] = part.cross_entropy / part.weight;
     }
     r.grad_norm = update.grad_norm;
     r.learning_rate = update.learning_rate;
@@ -255,15 +258,14 @@ class Run {
       for (const auto& [key, p] : sums.by_ratio) {
         LossSums::Part& to = key < 0 ? before : part;
         to.cross_entropy += p.cross_entropy;
-        to.tokens += p.tokens;
+        to.weight += p.weight;
       }
-      r.by_ratio[static_cast<int>(ratio)] =
-          part.cross_entropy / static_cast<double>(std::max<int64_t>(1, part.tokens));
+      r.by_ratio[static_cast<int>(ratio)] = mean(part.cross_entropy, part.weight);
       with_memory.cross_entropy += part.cross_entropy;
-      with_memory.tokens += part.tokens;
+      with_memory.weight += part.weight;
     }
-    r.nll = with_memory.cross_entropy / static_cast<double>(std::max<int64_t>(1, with_memory.tokens));
-    r.first_window = before.cross_entropy / static_cast<double>(std::max<int64_t>(1, before.tokens));
+    r.nll = mean(with_memory.cross_entropy, with_memory.weight);
+    r.first_window = mean(before.cross_entropy, before.weight);
     r.improved = !state_.best || r.nll < *state_.best;
     if (r.improved) {
       state_.best = r.nll;

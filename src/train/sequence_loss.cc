@@ -15,17 +15,23 @@ void LossSums::add(const LossSums& other) {
   total += other.total;
   cross_entropy += other.cross_entropy;
   divergence += other.divergence;
-  tokens += other.tokens;
+  weight += other.weight;
   for (const auto& [ratio, part] : other.by_ratio) {
     by_ratio[ratio].cross_entropy += part.cross_entropy;
-    by_ratio[ratio].tokens += part.tokens;
+    by_ratio[ratio].weight += part.weight;
   }
 }
 
 SequenceLoss::SequenceLoss(const RecordedNetwork& network, const SequencePlan& plan,
-                           const std::vector<std::vector<int32_t>>& labels, const at::Tensor& teacher,
+                           const std::vector<std::vector<int32_t>>& labels,
+                           std::vector<std::vector<float>> label_weights, const at::Tensor& teacher,
                            const LossWeights& weights)
-    : network_(network), plan_(plan), labels_(labels), teacher_(teacher), weights_(weights) {
+    : network_(network),
+      plan_(plan),
+      labels_(labels),
+      label_weights_(std::move(label_weights)),
+      teacher_(teacher),
+      weights_(weights) {
   BEACON_CHECK((weights.distillation == 0.0) == !teacher.defined());
 }
 
@@ -71,22 +77,33 @@ at::Tensor SequenceLoss::part_loss(int ratio, const std::vector<int64_t>& tokens
     options.divergence_weight = weights_.distillation;
     options.teacher_hidden = teacher_.index_select(1, at::tensor(tokens, at::kLong)).flatten(0, 1);
   }
-  const ops::autograd::LinearLoss loss =
-      ops::autograd::linear_loss(hidden.flatten(0, 1), network_.base().lm_head, at::tensor(labels, at::kInt),
-                                 options, network_.context());
-  const double divergence = loss.divergence.defined() ? loss.divergence.sum(at::kDouble).item<double>() : 0.0;
-  count(ratio, loss.cross_entropy.sum(at::kDouble).item<double>(), divergence, loss.scored);
+  std::vector<float> label_weights;
+  for (const std::vector<float>& sequence : label_weights_) {
+    for (const int64_t token : tokens) label_weights.push_back(sequence[static_cast<size_t>(token)]);
+  }
+  if (!label_weights.empty()) options.row_weights = at::tensor(label_weights, at::kFloat);
+  const at::Tensor row_labels = at::tensor(labels, at::kInt);
+  const ops::autograd::LinearLoss loss = ops::autograd::linear_loss(
+      hidden.flatten(0, 1), network_.base().lm_head, row_labels, options, network_.context());
+  const auto weighted_sum = [&](const at::Tensor& rows) {
+    if (!rows.defined()) return 0.0;
+    return (options.row_weights.defined() ? rows * options.row_weights : rows)
+        .sum(at::kDouble)
+        .item<double>();
+  };
+  count(ratio, weighted_sum(loss.cross_entropy), weighted_sum(loss.divergence),
+        weighted_sum(row_labels.ne(kIgnoredLabel).to(at::kFloat)));
   return loss.total;
 }
 
-void SequenceLoss::count(int ratio, double cross_entropy, double divergence, int64_t tokens) {
+void SequenceLoss::count(int ratio, double cross_entropy, double divergence, double weight) {
   sums_.total += weights_.next_token * cross_entropy + weights_.distillation * divergence;
   sums_.cross_entropy += cross_entropy;
   sums_.divergence += divergence;
-  sums_.tokens += tokens;
+  sums_.weight += weight;
   LossSums::Part& part = sums_.by_ratio[ratio];
   part.cross_entropy += cross_entropy;
-  part.tokens += tokens;
+  part.weight += weight;
 }
 
 }  // namespace beacon

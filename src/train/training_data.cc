@@ -27,7 +27,7 @@ train::DatasetOptions dataset_options(const TrainConfig& config, const std::vect
 TrainingData::TrainingData(const TrainConfig& config, const WindowOptions& window,
                            std::shared_ptr<const Tokenizer> tokenizer, const std::string& chat_template,
                            Communicator& communicator, const train::ImportProgress& progress)
-    : batch_(config.batch), window_(window) {
+    : batch_(config.batch), read_weight_(config.read_weight), window_(window) {
   const train::Encoder encoder(std::move(tokenizer), chat_template);
   const auto import = [&] {
     train_ = std::make_unique<train::Dataset>(dataset_options(config, config.data), encoder, progress);
@@ -65,7 +65,7 @@ std::vector<MicroBatch> TrainingData::next() {
     for (const int64_t index : std::span(indexes).subspan(begin, static_cast<size_t>(batch_))) {
       samples.push_back(train_->at(index));
     }
-    batches.push_back(make_batch(window_, samples));
+    batches.push_back(make_batch(window_, samples, read_weight_));
   }
   return batches;
 }

@@ -39,6 +39,7 @@ class TrainingData {
 
  private:
   int64_t batch_;
+  double read_weight_;
   WindowOptions window_;
   std::unique_ptr<train::Dataset> train_, valid_;
   std::unique_ptr<train::Sampler> sampler_;

@@ -43,6 +43,20 @@ TEST(MicroBatchTest, ShiftsLabelsAndPadsTheEnd) {
   for (const size_t t : {3, 8, 9, 10}) EXPECT_EQ(b.labels[1][t], kIgnoredLabel) << t;
 }
 
+TEST(MicroBatchTest, WhatIsOnlyReadMayCountALittle) {
+  train::Sample asked = sample(50, 9);
+  for (const size_t t : {1, 2, 3, 4, 5, 6}) asked.labels[t] = kIgnoredLabel;
+  const MicroBatch b = make_batch(windows(), {sample(1, 11), asked}, 0.25);
+  // Every token but the last of each sample has a label, the padding has none.
+  EXPECT_EQ(b.num_labels, 10 + 8);
+  for (size_t t = 0; t < 10; ++t) EXPECT_EQ(b.weights[0][t], 1.0F) << t;
+  for (size_t t = 0; t < 8; ++t) {
+    EXPECT_EQ(b.labels[1][t], b.ids[11 + t + 1]) << t;
+    EXPECT_EQ(b.weights[1][t], t < 6 ? 0.25F : 1.0F) << t;
+  }
+  for (const size_t t : {8, 9, 10}) EXPECT_EQ(b.labels[1][t], kIgnoredLabel) << t;
+}
+
 TEST(MicroBatchTest, UnequalNumbersOfWindowsAreRefused) {
   expect_error(ErrorCode::kInvalidArgument, "grouping", [] {
     make_batch(windows(), {sample(1, 13), sample(1, 12)});

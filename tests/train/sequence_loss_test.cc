@@ -51,7 +51,7 @@ class SequenceLossTest : public TensorTest {
 
 TEST_F(SequenceLossTest, WantsTheRowsOfScoredTokens) {
   const RecordedNetwork net = network();
-  SequenceLoss loss(net, plan_, labels_, {}, {});
+  SequenceLoss loss(net, plan_, labels_, {}, {}, {});
   // x0 x1 x2 x3 b x4 x5 x6 x7 b; token 3 is scored in one of the two sequences.
   EXPECT_THAT(loss.rows(0), ::testing::ElementsAre(0, 1, 2, 3, 5, 6, 7, 8));
   // x8 x9 b x10 x11 b x12 x13 b x14 x15 b without token 12.
@@ -64,7 +64,7 @@ TEST_F(SequenceLossTest, SumsAreThoseOfTheLogits) {
   const RecordedNetwork net = network();
   const at::Tensor teacher = at::randn({2, 19, config_.hidden_size});
   const LossWeights weights{.next_token = 0.5, .distillation = 2.0};
-  SequenceLoss loss(net, plan_, labels_, teacher, weights);
+  SequenceLoss loss(net, plan_, labels_, {}, teacher, weights);
   double cross_entropy = 0, divergence = 0, total = 0;
   std::map<int, double> by_ratio;
   int64_t tokens = 0;
@@ -89,7 +89,7 @@ TEST_F(SequenceLossTest, SumsAreThoseOfTheLogits) {
     }
   }
   const LossSums& sums = loss.sums();
-  EXPECT_EQ(sums.tokens, tokens);
+  EXPECT_EQ(sums.weight, tokens);
   EXPECT_EQ(tokens, 2 * 18 - 3);
   EXPECT_NEAR(sums.cross_entropy / cross_entropy, 1, 1e-5);
   EXPECT_NEAR(sums.divergence / divergence, 1, 1e-5);
@@ -101,15 +101,15 @@ TEST_F(SequenceLossTest, SumsAreThoseOfTheLogits) {
 }
 
 TEST_F(SequenceLossTest, SumsAdd) {
-  LossSums a{.total = 1, .cross_entropy = 2, .divergence = 3, .tokens = 4, .by_ratio = {{2, {1, 1}}}};
+  LossSums a{.total = 1, .cross_entropy = 2, .divergence = 3, .weight = 4, .by_ratio = {{2, {1, 1}}}};
   a.add({.total = 10,
          .cross_entropy = 20,
          .divergence = 30,
-         .tokens = 40,
+         .weight = 40,
          .by_ratio = {{2, {5, 6}}, {8, {7, 8}}}});
   EXPECT_EQ(a.total, 11);
-  EXPECT_EQ(a.tokens, 44);
-  EXPECT_EQ(a.by_ratio[2].tokens, 7);
+  EXPECT_EQ(a.weight, 44);
+  EXPECT_EQ(a.by_ratio[2].weight, 7);
   EXPECT_EQ(a.by_ratio[8].cross_entropy, 7);
 }
 

@@ -137,7 +137,7 @@ class TapeTest : public ::testing::TestWithParam<TapeCase> {
       labels.push_back(
           shifted_labels(c.options, {ids_.begin() + b * c.tokens, ids_.begin() + (b + 1) * c.tokens}));
     }
-    SequenceLoss loss(network, plan, labels, {}, {});
+    SequenceLoss loss(network, plan, labels, {}, {}, {});
     Tape(network, plan, ids_, options).run(loss);
     return loss.sums().cross_entropy;
   }

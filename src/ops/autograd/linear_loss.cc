@@ -94,6 +94,7 @@ void check(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& l
   BEACON_CHECK(options.chunk_rows > 0);
   BEACON_CHECK(options.divergence_weight == 0.0 ||
                (options.teacher_hidden.defined() && options.teacher_hidden.sizes() == hidden.sizes()));
+  BEACON_CHECK(!options.row_weights.defined() || options.row_weights.sizes() == labels.sizes());
 }
 
 // i64 indices of the rows that count.
@@ -140,8 +141,13 @@ LinearLoss linear_loss(const at::Tensor& hidden, const at::Tensor& head, const a
       if (distil) loss.divergence.index_copy_(0, at_rows, part.divergence);
       if (differentiate) gradient.index_copy_(0, at_rows, at::mm(part.logits_gradient, weight));
     }
-    loss.total = loss.cross_entropy.sum() * options.cross_entropy_weight;
-    if (distil) loss.total.add_(loss.divergence.sum(), options.divergence_weight);
+    at::Tensor row_loss = loss.cross_entropy * options.cross_entropy_weight;
+    if (distil) row_loss.add_(loss.divergence, options.divergence_weight);
+    if (options.row_weights.defined()) {
+      row_loss.mul_(options.row_weights);
+      if (differentiate) gradient.mul_(options.row_weights.unsqueeze(1));
+    }
+    loss.total = row_loss.sum();
   }
   if (differentiate) loss.total = KnownGradient::apply(hidden, loss.total, gradient.to(hidden.scalar_type()));
   return loss;

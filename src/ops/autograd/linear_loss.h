@@ -15,12 +15,14 @@ struct LinearLossOptions {
   // Weight of KL(teacher || student), where the teacher's logits are teacher_hidden head^T. Temperature 1.
   double divergence_weight = 0.0;
   at::Tensor teacher_hidden;  // [R, D], never differentiated; needed when divergence_weight is not 0
+  at::Tensor row_weights;     // f32 [R], of each row in the total; undefined: 1 each
   // Rows whose logits exist at once. Results depend on it by the rounding of the head's product only.
   int64_t chunk_rows = 256;
 };
 
 struct LinearLoss {
-  // 0-dim f32: sum over scored rows of weight * cross-entropy + weight * divergence; differentiable.
+  // 0-dim f32: sum over scored rows of row weight * (weight * cross-entropy + weight * divergence);
+  // differentiable.
   at::Tensor total;
   at::Tensor cross_entropy;  // f32 [R], nats, not weighted, 0 where ignored; no gradient
   at::Tensor divergence;     // the same for KL(teacher || student); undefined without divergence_weight

@@ -49,8 +49,9 @@ class LinearLossTest : public AutogradTest {
     const LinearLoss loss = run(hidden, options);
     const at::Tensor exact_hidden = hidden_.to(at::kDouble).requires_grad_();
     const at::Tensor entropy = exact_cross_entropy(exact_hidden), divergence = exact_divergence(exact_hidden);
-    const at::Tensor total =
-        options.cross_entropy_weight * entropy.sum() + options.divergence_weight * divergence.sum();
+    at::Tensor total = options.cross_entropy_weight * entropy + options.divergence_weight * divergence;
+    if (options.row_weights.defined()) total = total * options.row_weights.to(at::kDouble);
+    total = total.sum();
     expect_close(loss.cross_entropy, entropy.detach(), tolerance());
     EXPECT_FALSE(loss.cross_entropy.requires_grad());
     EXPECT_EQ(loss.divergence.defined(), distil);
@@ -74,6 +75,13 @@ TEST_P(LinearLossTest, CrossEntropy) { expect_right({}); }
 TEST_P(LinearLossTest, Divergence) {
   expect_right({.cross_entropy_weight = 0.0, .divergence_weight = 1.0});
   expect_right({.cross_entropy_weight = 0.75, .divergence_weight = 2.0});
+}
+
+TEST_P(LinearLossTest, RowsHaveWeights) {
+  const at::Tensor weights = at::rand({kRows});
+  weights[5] = 0.0F;
+  expect_right({.row_weights = weights});
+  expect_right({.cross_entropy_weight = 0.75, .divergence_weight = 2.0, .row_weights = weights});
 }
 
 TEST_P(LinearLossTest, ChunksChangeNothing) {
