@@ -126,6 +126,45 @@ BENCHMARK(linear)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::
   }
 });
 
+// A layer's widest product, 1,152 rows of 576 by 1,536 outputs; range(0) the type.
+void linear_matrix(benchmark::State& state) {
+  const auto type = static_cast<DType>(state.range(0));
+  const int64_t rows = 1152, in = 576, out = 1536;
+  const int64_t padded = dtype_info(type).block_elements == 256 ? 768 : in;
+  const auto row_bytes = static_cast<int64_t>(*dtype_bytes(type, static_cast<uint64_t>(padded)));
+  std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
+  const auto x = normal(rows * padded);
+  std::vector<int16_t> q(x.size());
+  std::vector<float> scale(x.size() / 32), sums(x.size() / 32), y(static_cast<size_t>(rows * out));
+  for (auto _ : state) {
+    for (int64_t r = 0; r < rows; r += kernels::kLinearTileRows) {
+      kernels::round_tile_q15(x.data() + r * padded, padded, kernels::kLinearTileRows, padded,
+                              q.data() + r * padded, scale.data() + r * padded / 32,
+                              sums.data() + r * padded / 32);
+    }
+    kernels::linear_matrix_q15({.weight_type = type,
+                                .weight = weight.data(),
+                                .weight_row_bytes = row_bytes,
+                                .x = q.data(),
+                                .x_scale = scale.data(),
+                                .x_sums = sums.data(),
+                                .y = y.data(),
+                                .y_stride = out,
+                                .rows = rows,
+                                .in = padded},
+                               0, out);
+    benchmark::DoNotOptimize(y.data());
+  }
+  state.SetLabel(std::string(dtype_info(type).name) + " " + kernels::active_isa_name());
+  state.counters["FLOPS"] = rate(2.0 * static_cast<double>(out * padded * rows));
+}
+BENCHMARK(linear_matrix)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::Benchmark* b) {
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
+                           DType::kQ5_K, DType::kQ6_K}) {
+    b->Arg(static_cast<int64_t>(type));
+  }
+});
+
 // SmolLM2's shape: 9 query heads, 3 KV heads of 64. range(0) queries, range(1) keys, range(2) bf16 keys and
 // values.
 struct AttentionArrays {

@@ -16,7 +16,7 @@ struct ModelInfo {
   std::string adapter_fingerprint;  ///< identifies the beacon tensors; "untrained" when they were copied from
                                     ///< the base
   std::string tokenizer_fingerprint;
-  std::string compute;  ///< f32 or bf16
+  std::string compute;  ///< f32, q15 or bf16
   std::string isa;      ///< instruction set of the kernels
   std::string rope;     ///< the rotation in words, for messages
   int64_t num_hidden_layers = 0;

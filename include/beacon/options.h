@@ -16,9 +16,10 @@ namespace beacon {
 
 /// Arithmetic of the dense layers.
 enum class ComputeType {
-  kAuto,  ///< bf16 where the processor multiplies bf16 in hardware, else f32
-  kF32,
-  kBF16,
+  kAuto,  ///< bf16 where the processor multiplies bf16 in hardware, else q15
+  kF32,   ///< all of it in f32
+  kQ15,   ///< f32; products with quantised weights in integers, of activations rounded to 15 bits
+  kBF16,  ///< bf16; of few rows with quantised weights as kQ15
 };
 
 /// Element type of the keys and values in memory.

@@ -17,10 +17,12 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
           "Folder with the beacon tensors (default: those in the model, else copies of the base's)")
       ->type_name("PATH")
       ->group(kGroup);
-  add_choice<ComputeType>(
-      command, "--compute", options.compute,
-      {{"auto", ComputeType::kAuto}, {"f32", ComputeType::kF32}, {"bf16", ComputeType::kBF16}},
-      "Arithmetic of the dense layers")
+  add_choice<ComputeType>(command, "--compute", options.compute,
+                          {{"auto", ComputeType::kAuto},
+                           {"f32", ComputeType::kF32},
+                           {"q15", ComputeType::kQ15},
+                           {"bf16", ComputeType::kBF16}},
+                          "Arithmetic of the dense layers")
       ->group(kGroup);
   command.add_option("--threads", options.threads, "Threads; 0 = all cores")
       ->check(whole_number<int>(0))

@@ -14,22 +14,14 @@ namespace {
 
 constexpr float kUntrainedGate = -4.0F;
 
-at::ScalarType resolve_compute(ComputeType type) {
-  switch (type) {
-    case ComputeType::kF32:
-      return at::kFloat;
-    case ComputeType::kBF16:
-      return at::kBFloat16;
-    case ComputeType::kAuto:
-      break;
-  }
+ComputeType resolve_compute(ComputeType type) {
+  if (type != ComputeType::kAuto) return type;
     // Without products in hardware bf16 is several times slower than f32. Processors with AMX have them as
     // well.
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
-#else
-  return at::kFloat;
+  if (__builtin_cpu_supports("avx512bf16")) return ComputeType::kBF16;
 #endif
+  return ComputeType::kQ15;
 }
 
 double override_factor(const RopeOverride& wanted) {
@@ -146,7 +138,9 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   if (!impl->chat_template && impl->tokenizer) impl->chat_template = impl->tokenizer->chat_template();
   impl->beacons = beacons;
   impl->beacons_configured = configured;
-  impl->compute = resolve_compute(options.compute);
+  const ComputeType compute = resolve_compute(options.compute);
+  impl->compute = compute == ComputeType::kBF16 ? at::kBFloat16 : at::kFloat;
+  impl->integers = compute == ComputeType::kQ15;
   for (const LayerWeights& layer : impl->net.weights().layers) impl->gated |= layer.beacon.gate.defined();
 
   ModelInfo& info = impl->info;
@@ -158,7 +152,7 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
                                                    : checkpoint->beacon_fingerprint();
   if (gate) info.adapter_fingerprint += fmt::format("+gate{}", *gate);
   info.tokenizer_fingerprint = impl->tokenizer ? impl->tokenizer->fingerprint() : "";
-  info.compute = impl->compute == at::kBFloat16 ? "bf16" : "f32";
+  info.compute = compute == ComputeType::kBF16 ? "bf16" : compute == ComputeType::kQ15 ? "q15" : "f32";
   info.isa = kernels::active_isa_name();
   info.rope = describe(rope_config);
   info.num_hidden_layers = config.num_hidden_layers;

@@ -17,10 +17,11 @@ struct BEACON_LOCAL Model::Impl {
   Transformer net;
   std::shared_ptr<const Tokenizer> tokenizer;  // null for a checkpoint without one (golden cases)
   std::optional<std::string> chat_template;    // Jinja
-  BeaconConfig beacons;             // of the adapter or checkpoint; the paper's defaults without either
-  bool beacons_configured = false;  // it came from a file
-  at::ScalarType compute = at::kFloat;
-  bool gated = false;  // some layer has a beacon gate
+  BeaconConfig beacons;                 // of the adapter or checkpoint; the paper's defaults without either
+  bool beacons_configured = false;      // it came from a file
+  at::ScalarType compute = at::kFloat;  // of activations
+  bool integers = false;                // see ops::LinearContext
+  bool gated = false;                   // some layer has a beacon gate
   ModelInfo info;
 };
 

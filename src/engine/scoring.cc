@@ -53,6 +53,7 @@ std::vector<float> score_tokens(const Model& model, const ScoreOptions& wanted, 
   }
   TransformerScratch scratch;
   scratch.linear.compute = impl.compute;
+  scratch.linear.integers = impl.integers;
 
   // Hidden states cost the last layer's feed-forward part: rows nobody scores do without.
   const int64_t silent = wanted.from - 1;

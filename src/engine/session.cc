@@ -29,6 +29,7 @@ struct BEACON_LOCAL Session::Impl {
   Impl(std::shared_ptr<const Model> of, const SessionOptions& wanted)
       : model(std::move(of)), options(wanted), memory(empty_memory()) {
     scratch.linear.compute = model->impl().compute;
+    scratch.linear.integers = model->impl().integers;
   }
 
   Memory empty_memory() const {

@@ -45,6 +45,15 @@ void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_e
   active_table().linear_rows_q15(params, o_begin, o_end);
 }
 
+void round_tile_q15(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
+                    float* sums) noexcept {
+  active_table().round_tile_q15(x, x_stride, rows, n, q, scale, sums);
+}
+
+void linear_matrix_q15(const LinearMatrixParams& params, int64_t o_begin, int64_t o_end) noexcept {
+  active_table().linear_matrix_q15(params, o_begin, o_end);
+}
+
 void exp_row(const float* x, float* y, int64_t n) noexcept { active_table().exp_row(x, y, n); }
 void silu(const float* x, float* y, int64_t n) noexcept { active_table().silu(x, y, n); }
 

@@ -62,4 +62,36 @@ struct LinearQ15Params {
 // |W[o, i]|. A row's result does not depend on the other rows nor on the split.
 void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
+// Rows of activations that are laid side by side for linear_matrix_q15.
+inline constexpr int kLinearTileRows = 4;
+
+// A tile of `rows` (1 to kLinearTileRows) rows of n (a multiple of 32) floats, to the same integers as
+// quantize_activations_q15: q [n / 2, kLinearTileRows, 2], scale [n / 32, kLinearTileRows], and sums
+// [n / 32, kLinearTileRows], that of a block's q times its scale. Rows that are not there become zero.
+void round_tile_q15(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
+                    float* sums) noexcept;
+
+struct LinearMatrixParams {
+  DType weight_type = DType::kQ8_0;   // any that is_quantised()
+  const std::byte* weight = nullptr;  // [out, in], any alignment
+  int64_t weight_row_bytes = 0;
+  // The tiles of all rows, one behind the other, each as round_tile_q15 leaves it.
+  const int16_t* x = nullptr;
+  const float* x_scale = nullptr;
+  const float* x_sums = nullptr;
+  const float* bias = nullptr;  // [out] or null
+  float* y = nullptr;           // [rows, out]
+  int64_t y_stride = 0;
+  int64_t rows = 0;
+  int64_t in = 0;  // a multiple of the block size of weight_type
+};
+
+// Outputs should be split over threads at multiples of this.
+inline constexpr int64_t kLinearPanel = 32;
+
+// The products of linear_rows_q15 for many rows, where computing counts and not reading: y[r, o] = sum_i x[r,
+// i] W[o, i] + bias[o] for o in [o_begin, o_end). Weights are unpacked once for all rows. Exact up to f32
+// sums over blocks; a row's result does not depend on the other rows nor on the split. Uses 50 KB of stack.
+void linear_matrix_q15(const LinearMatrixParams& params, int64_t o_begin, int64_t o_end) noexcept;
+
 }  // namespace beacon::kernels

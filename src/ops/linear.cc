@@ -89,7 +89,7 @@ FewRows round_rows(const at::Tensor& x, std::span<const LinearTarget> targets, L
   const bool quantised = std::any_of(targets.begin(), targets.end(), [](const LinearTarget& target) {
     return is_quantised(target.weight->dtype);
   });
-  if (context.compute != at::kBFloat16 || !quantised) return rows;
+  if (!quantised || (context.compute != at::kBFloat16 && !context.integers)) return rows;
   rows.stride = (x.size(1) + 127) / 128;
   const auto bytes = static_cast<int64_t>(sizeof(kernels::Q15Group));
   auto* groups = static_cast<kernels::Q15Group*>(
@@ -167,11 +167,59 @@ void multiply_bf16(const at::Tensor& x, const Weight& weight, const at::Tensor& 
   }
 }
 
+// Rows of x as linear_matrix_q15 takes them.
+struct ManyRows {
+  const int16_t* q = nullptr;
+  const float* scale = nullptr;
+  const float* sums = nullptr;
+};
+
+ManyRows round_tiles(const at::Tensor& x, LinearContext& context) {
+  constexpr int64_t kRows = kernels::kLinearTileRows;
+  const int64_t in = x.size(1), tiles = (x.size(0) + kRows - 1) / kRows;
+  auto* q = static_cast<int16_t*>(context.rounded.matrix(tiles * kRows, in, at::kShort).data_ptr());
+  float* scale = context.scales.floats(2 * tiles * kRows * in / 32);
+  float* sums = scale + tiles * kRows * in / 32;
+  parallel_for(tiles, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t first = t * kRows;
+      kernels::round_tile_q15(x.const_data_ptr<float>() + first * x.stride(0), x.stride(0),
+                              std::min(kRows, x.size(0) - first), in, q + first * in, scale + first * in / 32,
+                              sums + first * in / 32);
+    }
+  });
+  return {q, scale, sums};
+}
+
+void multiply_integers(const ManyRows& rows, int64_t num_rows, const LinearTarget& target) {
+  const Weight& weight = *target.weight;
+  const kernels::LinearMatrixParams params{
+      .weight_type = weight.dtype,
+      .weight = weight.data,
+      .weight_row_bytes = weight.row_bytes(),
+      .x = rows.q,
+      .x_scale = rows.scale,
+      .x_sums = rows.sums,
+      .bias = weight.bias.defined() ? weight.bias.const_data_ptr<float>() : nullptr,
+      .y = target.y.data_ptr<float>(),
+      .y_stride = target.y.stride(0),
+      .rows = num_rows,
+      .in = weight.in};
+  constexpr int64_t kPanel = kernels::kLinearPanel;
+  parallel_for((weight.out + kPanel - 1) / kPanel, 1, [&](int64_t begin, int64_t end) {
+    kernels::linear_matrix_q15(params, begin * kPanel, std::min(end * kPanel, weight.out));
+  });
+}
+
 void linear_many_rows(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
   const bool round = context.compute == at::kBFloat16 && x.scalar_type() == at::kFloat;
   const at::Tensor rows = round ? context.rounded.matrix(x.size(0), x.size(1), at::kBFloat16).copy_(x) : x;
+  ManyRows tiles;
   for (const LinearTarget& target : targets) {
-    if (context.compute == at::kBFloat16) {
+    if (context.compute == at::kFloat && context.integers && is_quantised(target.weight->dtype)) {
+      if (tiles.q == nullptr) tiles = round_tiles(x, context);
+      multiply_integers(tiles, x.size(0), target);
+    } else if (context.compute == at::kBFloat16) {
       multiply_bf16(rows, *target.weight, target.y, context);
     } else {
       multiply_f32(rows, *target.weight, target.y, context);

@@ -31,11 +31,14 @@ struct Weight {
   int64_t bytes() const { return row_bytes() * out; }  // of `data`
 };
 
-// The type products are computed in: at::kFloat or at::kBFloat16. Sums are f32 either way.
+// How products are computed. Sums are f32 in any case.
 struct LinearContext {
-  at::ScalarType compute = at::kFloat;
+  at::ScalarType compute = at::kFloat;  // or at::kBFloat16
+  // With kFloat: products with quantised weights are whole numbers, of 15-bit activations.
+  bool integers = false;
   Scratch expanded;  // the weight in the compute type
-  Scratch rounded;   // x in the type that is multiplied; of few rows in 15-bit blocks
+  Scratch rounded;   // x in the type that is multiplied, or as 15-bit integers
+  Scratch scales;    // of the 15-bit integers of many rows
   Scratch widened;   // x in f32
   Scratch product;   // the product before it gets y's type
 };
@@ -45,9 +48,10 @@ inline constexpr int64_t kFewRows = 12;
 
 // y = x W^T + bias, W with its low-rank part. x [R, I] and y [R, O] with unit column stride, f32 or, when
 // context.compute is bf16, either of them bf16; no overlap. Many rows run through torch's GEMM in
-// context.compute. Few rows run on the blocks: in f32, except that with compute at::kBFloat16 the rows of x
-// are rounded to 15-bit blocks (kernels::quantize_activations_q15) for quantised weights, whose products are
-// then integers. A row of few does not depend on the others.
+// context.compute, few rows on the blocks, in f32. For quantised weights x is rounded to 15-bit integers
+// (kernels::quantize_activations_q15), and their products are integers, where context.integers is set, and of
+// few rows also where compute is bf16. A row of few, and every row of such integers, does not depend on the
+// others.
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
 
 // One of several products of the same rows: y [R, O] = x W^T + bias.

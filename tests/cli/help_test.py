@@ -49,7 +49,7 @@ class HelpTest(BeaconTestCase):
     def test_help_shows_defaults(self):
         text = self.help("generate")
         self.assertRegex(text, r"--max-new-tokens N\S*=256")
-        self.assertRegex(text, r"--compute auto\|bf16\|f32=auto")
+        self.assertRegex(text, r"--compute auto\|bf16\|f32\|q15=auto")
         self.assertRegex(text, r"--temperature X=0")
 
     def test_version(self):

@@ -133,12 +133,15 @@ at::Tensor rounded_to_blocks(const at::Tensor& x) {
   return (at::round(blocks / scale) * scale).view(x.sizes());
 }
 
-TEST_F(LinearTest, Bf16ComputeRoundsFewRowsTo15Bits) {
-  context_.compute = at::kBFloat16;
+// With bf16 few rows, with integers all.
+TEST_F(LinearTest, ActivationsOfQuantisedWeightsAreRoundedTo15Bits) {
   for (const DType type : {DType::kQ8_0, DType::kQ4_1}) {
-    for (const int64_t rows : {int64_t{1}, int64_t{5}, kFewRows}) {
+    for (const int64_t rows : {int64_t{1}, int64_t{5}, kFewRows, kFewRows + 1, int64_t{40}}) {
       SCOPED_TRACE(::testing::Message() << dtype_info(type).name << ", rows " << rows);
-      const MadeWeight w = make_weight(type, at::randn({37, 96}));
+      context_.integers = rows % 2 == 0 || rows > kFewRows;
+      context_.compute = context_.integers ? at::kFloat : at::kBFloat16;
+      MadeWeight w = make_weight(type, at::randn({37, 96}));
+      if (context_.integers) w.weight.bias = at::randn({37});
       const at::Tensor x = at::randn({rows, 96});
       const at::Tensor y = run(x, w.weight);
       // A step is the largest / 16256, which of 32 normal numbers is about 2.1: each is off by 3.7e-5 in the
@@ -169,10 +172,12 @@ TEST_F(LinearTest, AGroupGivesTheBitsOfItsParts) {
     for (const int64_t out : {1, 301, 1202}) made.push_back(make_weight(type, at::randn({out, 288})));
   }
   made[1].weight.bias = at::randn({301});
-  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
-    context_.compute = compute;
+  for (const bool integers : {false, true}) {
     for (const int64_t rows : {int64_t{1}, kFewRows, kFewRows + 1}) {
-      SCOPED_TRACE(::testing::Message() << compute << ", rows " << rows);
+      context_.integers = integers;
+      context_.compute = integers || rows % 2 == 0 ? at::kFloat : at::kBFloat16;
+      SCOPED_TRACE(::testing::Message()
+                   << context_.compute << ", integers " << integers << ", rows " << rows);
       const at::Tensor x = at::randn({rows, 288});
       std::vector<LinearTarget> targets;
       for (const MadeWeight& each : made) {
@@ -187,8 +192,9 @@ TEST_F(LinearTest, AGroupGivesTheBitsOfItsParts) {
 
 TEST_F(LinearTest, TheWeightMayLieAtAnyAddress) {
   for (const DType type : kTypes) {
-    for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
-      context_.compute = compute;
+    for (const int arithmetic : {0, 1, 2}) {
+      context_.compute = arithmetic == 1 ? at::kBFloat16 : at::kFloat;
+      context_.integers = arithmetic == 2;
       const at::Tensor values = at::randn({24, 64});
       for (const size_t offset : {1, 3}) {
         SCOPED_TRACE(::testing::Message() << dtype_info(type).name << ", offset " << offset);

@@ -15,6 +15,9 @@ void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_
 void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
 void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept;
 void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
+void round_tile_q15(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
+                    float* sums) noexcept;
+void linear_matrix_q15(const LinearMatrixParams& params, int64_t o_begin, int64_t o_end) noexcept;
 
 void exp_row(const float* x, float* y, int64_t n) noexcept;
 void silu(const float* x, float* y, int64_t n) noexcept;

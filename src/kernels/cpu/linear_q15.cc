@@ -1,11 +1,8 @@
 // Products of quantised weights with 15-bit activations, byte by byte: the weights are read and unpacked to
 // bytes once for up to eight rows, and every load of activations serves two rows of weights.
+#include "kernels/cpu/byte_formats.h"
 #include "kernels/cpu/functions.h"
-#if defined(__AVX512F__)
-#include "kernels/cpu/byte_weights_wide_k.h"
-#else
-#include "kernels/cpu/byte_weights_narrow.h"
-#endif
+#include "kernels/cpu/round_block.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -195,10 +192,6 @@ void multiply_format(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) {
   }
 }
 
-// Values below 2^22 in size: adding 1.5 * 2^23 rounds to the nearest even integer and leaves it in the low
-// bits.
-BEACON_INLINE VI round_to_int(VF v) { return as_int(v + 12582912.0F) - as_int(broadcast(12582912.0F)); }
-
 typedef int32_t I4Memory __attribute__((vector_size(16), aligned(1), may_alias));
 
 // Sums of the lanes with the same number modulo four; they are whole numbers that f32 holds.
@@ -207,24 +200,12 @@ BEACON_INLINE I4Memory fold_whole(VI v) { return __builtin_convertvector(fold_su
 // Block b of a group.
 void quantize_block(const float* x, Q15Group& group, int64_t b) {
   typedef int8_t VC __attribute__((vector_size(kLanes)));
-  VF size = {};
-  VF poison = {};
-  BEACON_UNROLL
-  for (int v = 0; v < 32 / kLanes; ++v) {
-    const VF value = load(x + kLanes * v);
-    size = larger(as_float(as_bits(value) & 0x7FFFFFFFU), size);
-    poison = poison + (value - value);  // 0, or NaN from a NaN or an infinity
-  }
-  const float largest = largest_lane(size);
-  const bool finite = sum_lanes(poison) == 0.0F;
-  // Below this the inverse would overflow; such a block is zero for every purpose.
-  const bool zero = largest < 1e-30F;
-  const float inverse = zero || !finite ? 0.0F : 16256.0F / largest;
+  const RoundedBlock block = round_block(x);
   int8_t high[32], low[32];
   VI sums = {};
   BEACON_UNROLL
   for (int v = 0; v < 32 / kLanes; ++v) {
-    const VI q = finite ? round_to_int(load(x + kLanes * v) * inverse) : VI{};
+    const VI q = block.q[v];
     const VI upper = (q + 64) >> 7;
     const VC high_bytes = __builtin_convertvector(upper, VC);
     const VC low_bytes = __builtin_convertvector(q - (upper << 7), VC);
@@ -232,8 +213,7 @@ void quantize_block(const float* x, Q15Group& group, int64_t b) {
     __builtin_memcpy(low + kLanes * v, &low_bytes, sizeof low_bytes);
     sums += q;
   }
-  const float scale = !finite ? __builtin_nanf("") : zero ? 0.0F : largest / 16256.0F;
-  *reinterpret_cast<F4Memory*>(group.scale + 4 * b) = scale - F4{};
+  *reinterpret_cast<F4Memory*>(group.scale + 4 * b) = block.scale - F4{};
   *reinterpret_cast<I4Memory*>(group.sums + 4 * b) = fold_whole(sums);
   for (int half = 0; half < 2; ++half) {
     __builtin_memcpy(group.high[half] + 16 * b, high + 16 * half, 16);
@@ -251,26 +231,7 @@ void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept
 }
 
 void linear_rows_q15(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) noexcept {
-  switch (p.weight_type) {
-    case DType::kQ8_0:
-      return multiply_format<BytesQ8_0>(p, o_begin, o_end);
-    case DType::kQ4_0:
-      return multiply_format<BytesQ4_0>(p, o_begin, o_end);
-    case DType::kQ4_1:
-      return multiply_format<BytesQ4_1>(p, o_begin, o_end);
-    case DType::kQ5_0:
-      return multiply_format<BytesQ5_0>(p, o_begin, o_end);
-    case DType::kQ5_1:
-      return multiply_format<BytesQ5_1>(p, o_begin, o_end);
-    case DType::kQ4_K:
-      return multiply_format<BytesQ4_K>(p, o_begin, o_end);
-    case DType::kQ5_K:
-      return multiply_format<BytesQ5_K>(p, o_begin, o_end);
-    case DType::kQ6_K:
-      return multiply_format<BytesQ6_K>(p, o_begin, o_end);
-    default:
-      return;
-  }
+  with_byte_format(p.weight_type, [&](auto format) { multiply_format<decltype(format)>(p, o_begin, o_end); });
 }
 
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

@@ -17,8 +17,10 @@
 #define BEACON_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
 #define BEACON_UNROLL _Pragma("unroll")
+#define BEACON_NO_UNROLL _Pragma("nounroll")
 #else
 #define BEACON_UNROLL _Pragma("GCC unroll 16")
+#define BEACON_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
@@ -57,6 +59,17 @@ BEACON_INLINE VU as_bits(VF v) { return reinterpret_cast<VU>(v); }
 BEACON_INLINE VF as_float(VI v) { return reinterpret_cast<VF>(v); }
 BEACON_INLINE VF as_float(VU v) { return reinterpret_cast<VF>(v); }
 BEACON_INLINE VF to_float(VI v) { return __builtin_convertvector(v, VF); }
+
+// Keeps the compiler from reading the value from memory once more at each use.
+BEACON_INLINE void keep_in_register(VI& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#else
+  (void)v;
+#endif
+}
 
 // a where the mask (all bits or none) is set, else b.
 BEACON_INLINE VF select(VI mask, VF a, VF b) { return as_float((mask & as_int(a)) | (~mask & as_int(b))); }

@@ -77,4 +77,40 @@ void linear_rows_q15(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) n
   }
 }
 
+void round_tile_q15(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
+                    float* sums) noexcept {
+  constexpr int64_t kRows = kLinearTileRows;
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t b = 0; b < n / kBlock; ++b) {
+      Q15Group group;
+      reference::quantize_activations_q15(r < rows ? x + r * x_stride + b * kBlock : kZeros, &group, kBlock);
+      int32_t sum = 0;
+      for (int64_t i = 0; i < kBlock; ++i) {
+        const int value = 128 * group.high[i / 16][i % 16] + group.low[i / 16][i % 16];
+        const int64_t pair = (b * kBlock + i) / 2;
+        q[2 * (pair * kRows + r) + i % 2] = static_cast<int16_t>(value);
+        sum += value;
+      }
+      scale[b * kRows + r] = group.scale[0];
+      sums[b * kRows + r] = static_cast<float>(sum) * group.scale[0];
+    }
+  }
+}
+
+void linear_matrix_q15(const LinearMatrixParams& p, int64_t o_begin, int64_t o_end) noexcept {
+  constexpr int64_t kRows = kLinearTileRows;
+  for (int64_t o = o_begin; o < o_end; ++o) {
+    for (int64_t r = 0; r < p.rows; ++r) {
+      const int64_t tile = r / kRows * kRows * p.in;
+      double sum = 0;
+      for (int64_t i = 0; i < p.in; ++i) {
+        const double w = weight_at(p.weight_type, p.weight + o * p.weight_row_bytes, i);
+        const int q = p.x[tile + 2 * (i / 2 * kRows + r % kRows) + i % 2];
+        sum += w * p.x_scale[tile / kBlock + i / kBlock * kRows + r % kRows] * q;
+      }
+      store(p.y + r * p.y_stride + o, sum, p.bias, o, false);
+    }
+  }
+}
+
 }  // namespace beacon::kernels::reference
