@@ -6,10 +6,13 @@
 #include "cli/bench_run.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
+#include "cli/machine_ceiling.h"
 #include "cli/option_helpers.h"
 #include "cli/options_model.h"
 #include "cli/options_output.h"
 #include "cli/terminal.h"
+#include "kernels/isa.h"
+#include "ops/thread_count.h"
 
 namespace beacon::cli {
 namespace {
@@ -21,16 +24,40 @@ struct BenchArgs {
   bool decode = false;
 };
 
-void print_result(const BenchArgs& args, const ModelInfo& info, const BenchResult& result) {
+std::string giga(double per_s) { return fmt::format("{:.1f} G", per_s / 1e9); }
+
+// What bounds a measured speed: reading weights and memory for each token, or multiplying.
+struct Bound {
+  double rate;   // reached, a second
+  double share;  // of the ceiling; 0 where that is not known
+  const char* unit;
+  const char* ceiling;
+};
+
+Bound bound_of(bool decode, const ModelInfo& info, const MachineCeiling& ceiling, const BenchResult& result,
+               int64_t bytes) {
+  if (decode) {
+    const double rate = static_cast<double>(bytes) * result.median();
+    return {rate, rate / ceiling.read_bytes, "B/s", "read_bytes_per_s"};
+  }
+  const double rate = result.flops * result.median() / static_cast<double>(result.length);
+  const double peak = ceiling.flops(info.compute);
+  return {rate, peak > 0 ? rate / peak : 0.0, "FLOP/s",
+          info.compute == "bf16" ? "bf16_flops_per_s" : "f32_flops_per_s"};
+}
+
+void print_result(const BenchArgs& args, const ModelInfo& info, const MachineCeiling& ceiling,
+                  const BenchResult& result) {
   const Ledger& ledger = result.ledger;
   const int64_t memory = ledger.sink_bytes + ledger.beacon_bytes + ledger.raw_bytes;
   const int64_t bytes = args.decode ? info.weight_bytes + memory : memory;
+  const Bound bound = bound_of(args.decode, info, ceiling, result, bytes);
   if (!args.output.json) {
     print(fmt::format(
-        "{:<8}{:>9} tokens {:>10.1f} tokens/s  ({:.1f} .. {:.1f}, {} runs)  {:>10} {:>10.3g} FLOP/s\n",
+        "{:<8}{:>9} tokens {:>10.1f} tokens/s  ({:.1f} .. {:.1f}, {} runs)  {:>10} {:>8} {}{}\n",
         args.decode ? "decode" : "prefill", result.length, result.median(), result.tokens_per_s.front(),
         result.tokens_per_s.back(), result.tokens_per_s.size(), human_bytes(static_cast<double>(bytes)),
-        result.flops * result.median() / (args.decode ? 1.0 : static_cast<double>(result.length))));
+        giga(bound.rate), bound.unit, bound.share > 0 ? fmt::format("  {:.0f} %", 100 * bound.share) : ""));
     return;
   }
   const BenchOptions& bench = args.bench;
@@ -40,6 +67,10 @@ void print_result(const BenchArgs& args, const ModelInfo& info, const BenchResul
                                  {"tok_s_min", result.tokens_per_s.front()},
                                  {"tok_s_max", result.tokens_per_s.back()},
                                  {"runs", result.tokens_per_s.size()},
+                                 {"rate", bound.rate},
+                                 {"ceiling", bound.ceiling},
+                                 {"share", bound.share},
+                                 {"cpu", ceiling.cpu},
                                  {"bytes", bytes},
                                  {"flops", result.flops},
                                  {"weight_bytes", info.weight_bytes},
@@ -60,6 +91,7 @@ void print_result(const BenchArgs& args, const ModelInfo& info, const BenchResul
 int run_bench(const BenchArgs& args) {
   const InterruptGuard interrupt;
   const auto model = Model::load(args.model);
+  const MachineCeiling ceiling = known_ceiling(ceiling_file());
   for (const int64_t length : args.bench.lengths) {
     ProgressBar bar(fmt::format("{} tokens", length), args.output.progress);
     const ProgressCallback go_on = [&](const Progress& progress) {
@@ -67,9 +99,49 @@ int run_bench(const BenchArgs& args) {
       return !interrupt.requested();
     };
     const auto measure = args.decode ? bench_decode : bench_prefill;
-    print_result(args, model->info(), measure(model, args.bench, length, go_on));
+    print_result(args, model->info(), ceiling, measure(model, args.bench, length, go_on));
   }
   return kExitOk;
+}
+
+struct MachineArgs {
+  int threads = 0;
+  OutputOptions output;
+};
+
+int run_machine(const MachineArgs& args) {
+  kernels::choose_isa();
+  if (args.threads > 0) ops::set_num_threads(args.threads);
+  const std::filesystem::path file = ceiling_file();
+  const MachineCeiling c = measure_ceiling(file);
+  if (args.output.json) {
+    print_json({{"bench", "machine"},
+                {"cpu", c.cpu},
+                {"isa", c.isa},
+                {"threads", c.threads},
+                {"read_bytes_per_s", c.read_bytes},
+                {"f32_flops_per_s", c.f32_flops},
+                {"bf16_flops_per_s", c.bf16_flops}});
+    return kExitOk;
+  }
+  print(fmt::format("{}, {}, {} threads\n", c.cpu, c.isa, c.threads));
+  print(fmt::format("{:<28}{:>8} B/s\n", "plain reading of memory", giga(c.read_bytes)));
+  print(fmt::format("{:<28}{:>8} FLOP/s\n", "f32 product of libtorch", giga(c.f32_flops)));
+  if (c.bf16_flops > 0)
+    print(fmt::format("{:<28}{:>8} FLOP/s\n", "bf16 product of libtorch", giga(c.bf16_flops)));
+  return kExitOk;
+}
+
+void add_machine(CLI::App& bench, Action& action) {
+  auto args = std::make_shared<MachineArgs>();
+  CLI::App& command =
+      *bench.add_subcommand("machine", "Measure the ceilings again: reading of memory and matrix products");
+  command.add_option("--threads", args->threads, "Threads; 0 = all cores")
+      ->type_name("N")
+      ->check(whole_number<int>(0, 1024))
+      ->capture_default_str();
+  add_json_option(command, args->output);
+  command.callback([args, &action] { action = [args] { return run_machine(*args); }; });
 }
 
 void add_bench(CLI::App& bench, Action& action, bool decode) {
@@ -115,6 +187,7 @@ void add_bench_command(CLI::App& app, Action& action) {
   bench.require_subcommand(1);
   add_bench(bench, action, false);
   add_bench(bench, action, true);
+  add_machine(bench, action);
 }
 
 }  // namespace beacon::cli

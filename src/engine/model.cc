@@ -1,4 +1,3 @@
-#include <ATen/Parallel.h>
 #include <beacon/chat.h>
 #include <beacon/model.h>
 
@@ -8,6 +7,7 @@
 #include "base/log.h"
 #include "engine/model_impl.h"
 #include "kernels/isa.h"
+#include "ops/thread_count.h"
 
 namespace beacon {
 namespace {
@@ -106,7 +106,7 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   kernels::choose_isa();
   require(options.threads >= 0 && options.threads <= 1024, ErrorCode::kInvalidArgument,
           "{} threads were asked for; 0 (all cores) to 1024 were expected", options.threads);
-  if (options.threads > 0) at::set_num_threads(options.threads);
+  if (options.threads > 0) ops::set_num_threads(options.threads);
 
   const auto checkpoint = Checkpoint::open(options.model);
   const std::shared_ptr<const Adapter> adapter = options.adapter ? Adapter::open(*options.adapter) : nullptr;
@@ -164,7 +164,7 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   info.max_positions = max_positions;
   info.num_parameters = impl->net.weights().num_parameters;
   info.weight_bytes = impl->net.weights().bytes;
-  info.threads = at::get_num_threads();
+  info.threads = ops::num_threads();
   if (adapter) check_identity(*adapter, info.base_fingerprint, info.tokenizer_fingerprint);
   return impl;
 }

@@ -53,6 +53,7 @@ void parallel_each(int64_t n, const std::function<void(int64_t)>& body) {
 }
 
 int num_threads() { return at::get_num_threads(); }
+void set_num_threads(int threads) { at::set_num_threads(threads); }
 int thread_index() { return at::get_thread_num(); }
 
 void* Scratch::bytes(int64_t n) {

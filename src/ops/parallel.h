@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "ops/thread_count.h"
+
 namespace beacon::ops {
 
 // Runs body(begin, end) over [0, n) in pieces of at least `grain` on torch's intra-op threads. Exceptions
@@ -14,9 +16,6 @@ void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, in
 // Runs body(i) once for each i in [0, n), handing the numbers out one by one: for few pieces of unequal size.
 // Otherwise as parallel_for.
 void parallel_each(int64_t n, const std::function<void(int64_t)>& body);
-
-// Threads parallel_for uses at most.
-int num_threads();
 
 // Index of the thread that runs a body, in [0, num_threads()).
 int thread_index();

@@ -1,9 +1,6 @@
 #include "train/flops.h"
 
-#include <ATen/Functions.h>
-
 #include <algorithm>
-#include <chrono>
 
 namespace beacon {
 
@@ -38,21 +35,6 @@ double training_flops(const ForwardFlops& forward) { return 2 * forward.products
 double head_flops(const ModelConfig& c, int64_t rows) {
   return 2.0 * static_cast<double>(c.vocab_size) * static_cast<double>(c.hidden_size) *
          static_cast<double>(rows);
-}
-
-double measure_gemm_peak(bool bf16) {
-  constexpr int64_t kSize = 1536;
-  const auto type = bf16 ? at::kBFloat16 : at::kFloat;
-  const at::Tensor a = at::ones({kSize, kSize}, type), b = at::ones({kSize, kSize}, type);
-  at::Tensor out = at::mm(a, b);
-  double best = 0;
-  for (int i = 0; i < 5; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    at::mm_out(out, a, b);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count());
-  }
-  return best;
 }
 
 }  // namespace beacon

@@ -26,8 +26,4 @@ double training_flops(const ForwardFlops& forward);
 // Logits of `rows` rows; forward and backward are two of these.
 double head_flops(const ModelConfig& config, int64_t rows);
 
-// The rate of a large product in the compute type on this machine's threads, best of a few: the ceiling of
-// everything above. Takes about half a second.
-double measure_gemm_peak(bool bf16);
-
 }  // namespace beacon

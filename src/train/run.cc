@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "io/file_text.h"
 #include "kernels/isa.h"
+#include "ops/machine_peak.h"
 #include "train/checkpoint.h"
 #include "train/communicator.h"
 #include "train/export.h"
@@ -116,7 +117,7 @@ class Run {
       log_.emplace(folder_ / "log.jsonl", state_.log_bytes);
       write_text(folder_ / "config.json", state_.config);
     }
-    peak_flops_ = measure_gemm_peak(learner_.model().compute == at::kBFloat16) * communicator_.size();
+    peak_flops_ = ops::measure_gemm_peak(learner_.model().compute == at::kBFloat16) * communicator_.size();
   }
 
   RunResult run() {

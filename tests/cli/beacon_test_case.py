@@ -16,9 +16,13 @@ SOURCE = pathlib.Path(os.environ["BEACON_SOURCE"])
 ESCAPE = "\x1b"
 
 
+# What the program keeps for itself must not end in the user's own cache.
+CACHE = tempfile.TemporaryDirectory()
+
+
 def environment(**more):
     env = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "BEACON_ISA")}
-    return {**env, "TERM": "xterm", **more}
+    return {**env, "TERM": "xterm", "XDG_CACHE_HOME": CACHE.name, **more}
 
 
 class BeaconTestCase(unittest.TestCase):

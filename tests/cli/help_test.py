@@ -8,7 +8,7 @@ from beacon_test_case import BeaconTestCase
 
 COMMANDS = [
     "", "generate", "chat", "memory", "memory build", "memory info", "memory verify", "memory join", "memory cut", "bench",
-    "bench prefill", "bench decode", "convert", "convert split", "convert merge", "convert gguf-to-safetensors",
+    "bench prefill", "bench decode", "bench machine", "convert", "convert split", "convert merge", "convert gguf-to-safetensors",
     "tokenize", "parity", "eval", "eval perplexity", "eval passkey", "train make-data",
 ]
 LIST = pathlib.Path(__file__).with_name("options.txt")

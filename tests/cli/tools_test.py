@@ -5,7 +5,7 @@ import shutil
 import struct
 import unittest
 
-from beacon_test_case import SOURCE, BeaconTestCase
+from beacon_test_case import SOURCE, BeaconTestCase, environment
 
 GOLDEN = SOURCE / "tests/data/golden"
 
@@ -76,6 +76,34 @@ class ToolsTest(BeaconTestCase):
         self.assertEqual(line["memory_rows"], 16)
         self.assertEqual(line["bytes"], line["weight_bytes"] + line["memory_bytes"])
         self.assertGreater(line["tok_s_min"], 0)
+
+    def test_bench_shows_the_share_of_known_ceilings(self):
+        cache = self.folder / "cache"
+        env = environment(XDG_CACHE_HOME=str(cache))
+        machine = self.run_json("bench", "machine", env=env)
+        kept = json.loads((cache / "beacon" / "machine.json").read_text())
+        for key in ("cpu", "isa", "threads", "read_bytes_per_s", "f32_flops_per_s", "bf16_flops_per_s"):
+            self.assertEqual(kept[key], machine[key], key)
+        self.assertGreater(machine["read_bytes_per_s"], 1e8)
+        self.assertGreater(machine["f32_flops_per_s"], 1e8)
+        kept.update(read_bytes_per_s=1e12, f32_flops_per_s=2e12)
+        (cache / "beacon" / "machine.json").write_text(json.dumps(kept))
+
+        def bench(which):
+            return self.run_json("bench", which, "-m", self.model, "--length", 64, "--ratio", 4, "--window", 32,
+                                 "--runs", 1, "--compute", "f32", env=env)
+
+        decode = bench("decode")
+        self.assertAlmostEqual(decode["share"] * 1e12 / (decode["bytes"] * decode["tok_s"]), 1, 6)
+        prefill = bench("prefill")
+        self.assertAlmostEqual(prefill["share"] * 2e12 / (prefill["flops"] * prefill["tok_s"] / 64), 1, 6)
+        # Of another number of threads, or damaged: measured again.
+        for text in (json.dumps({**kept, "threads": kept["threads"] + 1}), "{"):
+            (cache / "beacon" / "machine.json").write_text(text)
+            bench("decode")
+            again = json.loads((cache / "beacon" / "machine.json").read_text())
+            self.assertEqual(again["threads"], machine["threads"])
+            self.assertNotEqual(again["f32_flops_per_s"], 2e12)
 
     def test_convert_split_and_merge_is_the_same_bit_for_bit(self):
         source = GOLDEN / "llama_main_r4_w32"
