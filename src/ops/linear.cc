@@ -206,8 +206,8 @@ void multiply_integers(const ManyRows& rows, int64_t num_rows, const LinearTarge
       .rows = num_rows,
       .in = weight.in};
   constexpr int64_t kPanel = kernels::kLinearPanel;
-  parallel_for((weight.out + kPanel - 1) / kPanel, 1, [&](int64_t begin, int64_t end) {
-    kernels::linear_matrix_q15(params, begin * kPanel, std::min(end * kPanel, weight.out));
+  parallel_each((weight.out + kPanel - 1) / kPanel, [&](int64_t panel) {
+    kernels::linear_matrix_q15(params, panel * kPanel, std::min((panel + 1) * kPanel, weight.out));
   });
 }
 

@@ -4,7 +4,7 @@
 #if defined(__AVX512F__)
 #include "kernels/cpu/byte_weights_wide_k.h"
 #else
-#include "kernels/cpu/byte_weights_narrow.h"
+#include "kernels/cpu/byte_weights_narrow_k.h"
 #endif
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {

@@ -6,8 +6,7 @@
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
-// Sets the fields scale and minimum: 6 bits each for sub-block `sub` (of 8), spread over 12 bytes.
-template <typename Piece>
+// The scale and minimum, 6 bits each for sub-block `sub` (of 8), spread over 12 bytes.
 BEACON_INLINE void load_k_scales(const uint8_t* block, int64_t sub, Piece& piece) {
   const uint8_t* scales = block + 4;
   int scale = scales[sub] & 63;

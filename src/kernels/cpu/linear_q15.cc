@@ -7,22 +7,23 @@
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
-// The sums of four neighbouring products in every lane; kSigned: the weights are signed, too. Without VNNI
-// pairs of products are added in 16 bits, and signs move over from the weight to the activation, which is
-// never -128: 128 * 127 * 2 fits.
+#if defined(__SSSE3__) && !defined(__AVX512VNNI__)
+#define BEACON_BYTE_PAIRS 1
+
+typedef int16_t VS __attribute__((vector_size(4 * kLanes)));
+
+// Sums of two neighbouring products in every 16 bits. kSigned: the weights are signed, too. Signs then move
+// over from the weight to the activation, which is never -128: 128 * 127 * 2 fits.
 template <bool kSigned>
-BEACON_INLINE VI dot(VB weights, VB x) {
-#if defined(__AVX512VNNI__)
-  static_assert(!kSigned);
-  return (VI)_mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)weights, (__m512i)x);
-#elif defined(__AVX512F__)
+BEACON_INLINE VS byte_pairs(VB weights, VB x) {
+#if defined(__AVX512F__)
   __m512i w = (__m512i)weights;
   __m512i v = (__m512i)x;
   if constexpr (kSigned) {
     v = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(w), _mm512_setzero_si512(), v);
     w = _mm512_abs_epi8(w);
   }
-  return (VI)_mm512_madd_epi16(_mm512_maddubs_epi16(w, v), _mm512_set1_epi16(1));
+  return (VS)_mm512_maddubs_epi16(w, v);
 #elif defined(__AVX2__)
   __m256i w = (__m256i)weights;
   __m256i v = (__m256i)x;
@@ -30,15 +31,38 @@ BEACON_INLINE VI dot(VB weights, VB x) {
     v = _mm256_sign_epi8(v, w);
     w = _mm256_abs_epi8(w);
   }
-  return (VI)_mm256_madd_epi16(_mm256_maddubs_epi16(w, v), _mm256_set1_epi16(1));
-#elif defined(__SSSE3__)
+  return (VS)_mm256_maddubs_epi16(w, v);
+#else
   __m128i w = (__m128i)weights;
   __m128i v = (__m128i)x;
   if constexpr (kSigned) {
     v = _mm_sign_epi8(v, w);
     w = _mm_abs_epi8(w);
   }
-  return (VI)_mm_madd_epi16(_mm_maddubs_epi16(w, v), _mm_set1_epi16(1));
+  return (VS)_mm_maddubs_epi16(w, v);
+#endif
+}
+
+// Sums of two neighbours, times a factor, in every lane.
+BEACON_INLINE VI word_pairs(VS v, int16_t factor) {
+#if defined(__AVX512F__)
+  return (VI)_mm512_madd_epi16((__m512i)v, _mm512_set1_epi16(factor));
+#elif defined(__AVX2__)
+  return (VI)_mm256_madd_epi16((__m256i)v, _mm256_set1_epi16(factor));
+#else
+  return (VI)_mm_madd_epi16((__m128i)v, _mm_set1_epi16(factor));
+#endif
+}
+#endif
+
+// The sums of four neighbouring products in every lane; kSigned: the weights are signed, too.
+template <bool kSigned>
+BEACON_INLINE VI dot(VB weights, VB x) {
+#if defined(__AVX512VNNI__)
+  static_assert(!kSigned);
+  return (VI)_mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)weights, (__m512i)x);
+#elif defined(BEACON_BYTE_PAIRS)
+  return word_pairs(byte_pairs<kSigned>(weights, x), 1);
 #else
   typedef int8_t Signed __attribute__((vector_size(4 * kLanes)));
   const Signed v = reinterpret_cast<Signed>(x);
@@ -48,17 +72,6 @@ BEACON_INLINE VI dot(VB weights, VB x) {
     sums[i / 4] += w * v[i];
   }
   return sums;
-#endif
-}
-
-// The same of low and high halves of blocks together.
-template <bool kSigned>
-BEACON_INLINE VI dot(const ByteWeights& w, VB x_first, VB x_second, VI sums) {
-#if defined(__AVX512VNNI__)
-  const __m512i first = _mm512_dpbusd_epi32((__m512i)sums, (__m512i)w.first, (__m512i)x_first);
-  return (VI)_mm512_dpbusd_epi32(first, (__m512i)w.second, (__m512i)x_second);
-#else
-  return sums + dot<kSigned>(w.first, x_first) + dot<kSigned>(w.second, x_second);
 #endif
 }
 
@@ -72,6 +85,29 @@ struct Activations {
 BEACON_INLINE Activations load_activations(const Q15Group& group, int64_t at) {
   return {load(group.scale + at / 4),     as_int(load(group.sums + at / 4)), load_bytes(group.high[0] + at),
           load_bytes(group.high[1] + at), load_bytes(group.low[0] + at),     load_bytes(group.low[1] + at)};
+}
+
+// The products of both halves of every block.
+template <bool kSigned>
+BEACON_INLINE VI dot_block(const ByteWeights& w, const Activations& x) {
+#if defined(__AVX512VNNI__)
+  const auto both = [&w](VI sums, VB first, VB second) {
+    const __m512i half = _mm512_dpbusd_epi32((__m512i)sums, (__m512i)w.first, (__m512i)first);
+    return (VI)_mm512_dpbusd_epi32(half, (__m512i)w.second, (__m512i)second);
+  };
+  return both(both(VI{}, x.high_first, x.high_second) << 7, x.low_first, x.low_second);
+#else
+#if defined(BEACON_BYTE_PAIRS)
+  if constexpr (!kSigned) {
+    // The bytes are below 64: 4 * 63 * 127 fits 16 bits.
+    const VS high = byte_pairs<false>(w.first, x.high_first) + byte_pairs<false>(w.second, x.high_second);
+    const VS low = byte_pairs<false>(w.first, x.low_first) + byte_pairs<false>(w.second, x.low_second);
+    return word_pairs(high, 128) + word_pairs(low, 1);
+  }
+#endif
+  const VI high = dot<kSigned>(w.first, x.high_first) + dot<kSigned>(w.second, x.high_second);
+  return (high << 7) + dot<kSigned>(w.first, x.low_first) + dot<kSigned>(w.second, x.low_second);
+#endif
 }
 
 // The products of one half of every block.
@@ -94,8 +130,7 @@ BEACON_INLINE void add_products(const ByteWeights& w, const Activations& x, VF& 
     total = multiply_add(to_float(first), w.scale * x.scale, total);
     total = multiply_add(to_float(second), w.scale_second * x.scale, total);
   } else {
-    const VI high = dot<kSigned>(w, x.high_first, x.high_second, VI{});
-    const VI products = dot<kSigned>(w, x.low_first, x.low_second, (high << 7) - Format::kOffset * x.sums);
+    const VI products = dot_block<kSigned>(w, x) - Format::kOffset * x.sums;
     total = multiply_add(to_float(products), w.scale * x.scale, total);
     if constexpr (Format::kHasMinimum) total = multiply_add(w.minimum, to_float(x.sums) * x.scale, total);
   }
