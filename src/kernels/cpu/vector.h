@@ -17,10 +17,8 @@
 #define BEACON_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
 #define BEACON_UNROLL _Pragma("unroll")
-#define BEACON_NO_UNROLL _Pragma("nounroll")
 #else
 #define BEACON_UNROLL _Pragma("GCC unroll 16")
-#define BEACON_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
