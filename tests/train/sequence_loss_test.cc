@@ -64,8 +64,13 @@ TEST_F(SequenceLossTest, SumsAreThoseOfTheLogits) {
   const RecordedNetwork net = network();
   const at::Tensor teacher = at::randn({2, 19, config_.hidden_size});
   const LossWeights weights{.next_token = 0.5, .distillation = 2.0};
-  SequenceLoss loss(net, plan_, labels_, {}, teacher, weights);
-  double cross_entropy = 0, divergence = 0, total = 0;
+  std::vector<std::vector<float>> label_weights(2, std::vector<float>(19));
+  for (size_t t = 0; t < 19; ++t) {
+    label_weights[0][t] = 0.25F + static_cast<float>(t % 3);
+    label_weights[1][t] = 1.5F;
+  }
+  SequenceLoss loss(net, plan_, labels_, label_weights, teacher, weights);
+  double cross_entropy = 0, divergence = 0, total = 0, weight_sum = 0;
   std::map<int, double> by_ratio;
   int64_t tokens = 0;
   for (const size_t step : {size_t{2}, size_t{1}, size_t{0}}) {
@@ -80,16 +85,18 @@ TEST_F(SequenceLossTest, SumsAreThoseOfTheLogits) {
         const at::Tensor ours =
             at::log_softmax(at::mv(head(), hidden[b][static_cast<int64_t>(i)].to(at::kDouble)), 0);
         const at::Tensor theirs = at::log_softmax(at::mv(head(), teacher[b][token].to(at::kDouble)), 0);
-        const double ce = -ours[label].item<double>();
+        const double weight = label_weights[static_cast<size_t>(b)][static_cast<size_t>(token)];
+        const double ce = -weight * ours[label].item<double>();
         cross_entropy += ce;
         by_ratio[step == 0 ? -1 : step == 1 ? 4 : 2] += ce;
-        divergence += (theirs.exp() * (theirs - ours)).sum().item<double>();
+        divergence += weight * (theirs.exp() * (theirs - ours)).sum().item<double>();
+        weight_sum += weight;
         ++tokens;
       }
     }
   }
   const LossSums& sums = loss.sums();
-  EXPECT_EQ(sums.weight, tokens);
+  EXPECT_NEAR(sums.weight, weight_sum, 1e-6);
   EXPECT_EQ(tokens, 2 * 18 - 3);
   EXPECT_NEAR(sums.cross_entropy / cross_entropy, 1, 1e-5);
   EXPECT_NEAR(sums.divergence / divergence, 1, 1e-5);
