@@ -3,10 +3,10 @@
 
 Speeds are those of `beacon bench` (median of --runs); they mean something on the kind of machine that the
 baseline was made on, and the script says when it is another. Instruction counts come from callgrind, of one
-thread and the avx2 kernels: the same program gives the same counts, however busy the machine. Nothing here
+thread and the avx2 kernels: the same program gives the same counts (to 20 in 1.7e9), however busy the machine. Nothing here
 passes or fails; it is for those who changed something and want to see what it did.
 
-    python3 bench/guard.py --beacon build/release/beacon --model MODEL.gguf --baseline bench/baselines/zen3.json
+    python3 bench/guard.py --beacon build/release/beacon --model MODEL.gguf --baseline bench/baselines/zen3-2-threads.json
     python3 bench/guard.py --beacon build/release/beacon --model MODEL.gguf --write bench/baselines/NAME.json
     python3 bench/guard.py ... --parts instructions         # minutes: valgrind is slow
 """
@@ -102,7 +102,10 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
-    then = json.loads(options.baseline.read_text()) if options.baseline else {}
+    try:
+        then = json.loads(options.baseline.read_text()) if options.baseline else {}
+    except (OSError, ValueError) as error:
+        sys.exit(f"--baseline: expected a file that --write left, found {options.baseline}: {error}")
     now = {"model": options.model.name}
     if "speed" in options.parts:
         now["speed"], now["machine"] = speeds(options)
