@@ -233,6 +233,27 @@ TEST_F(MakeData, AnswersStandInTheText) {
   EXPECT_GT(copies, 10);
 }
 
+// Many things are planted, each is asked for once, and what identifies it is planted once.
+TEST_F(MakeData, DenseTextsAreAskedForAllTheyHold) {
+  options_.tasks = {Task::kDense};
+  options_.min_length = options_.max_length = 3000;
+  const SampleMaker maker(bpe_tokenizer(), options_);
+  for (int64_t i = 0; i < 20; ++i) {
+    const MadeSample sample = maker.make(i);
+    SCOPED_TRACE(to_json_line(sample));
+    EXPECT_GE(sample.example.messages.size(), 2u * 24);
+    EXPECT_GT(sample.tokens, 2000);
+    const std::string& text = sample.example.messages[0].content;
+    std::set<std::string> asked;
+    for (size_t q = 0; q < sample.example.messages.size(); q += 2) {
+      const std::string& question = sample.example.messages[q].content;
+      asked.insert(question.substr(question.rfind('\n') + 1));
+      EXPECT_THAT(text, HasSubstr(digits_of(sample.example.messages[q + 1].content)));
+    }
+    EXPECT_EQ(asked.size(), sample.example.messages.size() / 2);
+  }
+}
+
 TEST_F(MakeData, DepthsAreSpreadOverTheText) {
   options_.tasks = {Task::kPasskey};
   const SampleMaker maker(bpe_tokenizer(), options_);

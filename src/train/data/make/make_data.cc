@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kReserve = 64;
 // A line of a list takes so many tokens, and lists take a third of a sample at most.
 constexpr int64_t kTokensPerEntry = 16;
+// A thing of a dense text takes so many, with its question, its answer and some prose around it.
+constexpr int64_t kTokensPerThing = 120;
 
 void check(const MakeDataOptions& o) {
   constexpr auto kBad = ErrorCode::kInvalidArgument;
@@ -98,7 +100,8 @@ MadeSample SampleMaker::prose(int64_t tokens, Random& random) const {
 
 MadeSample SampleMaker::recall(Task task, int64_t tokens, Random& random) const {
   UsedWords used;
-  const int64_t entries = std::clamp<int64_t>(tokens / 3 / kTokensPerEntry, 4, 200);
+  const int64_t entries = task == Task::kDense ? std::max<int64_t>(2, tokens / kTokensPerThing)
+                                               : std::clamp<int64_t>(tokens / 3 / kTokensPerEntry, 4, 200);
   Recall recall;
   if (task == Task::kSeveral)
     recall = several(std::min<int64_t>(entries, 30), used, random);

@@ -15,9 +15,10 @@ struct Named {
 constexpr Named kNames[] = {{Task::kPasskey, "passkey"},    {Task::kNeedle, "needle"},
                             {Task::kKeyValue, "key-value"}, {Task::kFacts, "facts"},
                             {Task::kContinue, "continue"},  {Task::kReconstruct, "reconstruct"},
-                            {Task::kSeveral, "several"}};
+                            {Task::kSeveral, "several"},    {Task::kDense, "dense"}};
 
-Recall passkey(UsedWords& used, Random& random) {
+// `owner` tells many secrets of a kind apart; empty: there is one.
+Recall passkey(const std::string& owner, UsedWords& used, Random& random) {
   static const Words kStatements = {
       "The {kind} is {value}. Remember it. {value} is the {kind}.",
       "Do not forget the {kind}: it is {value}.",
@@ -32,7 +33,10 @@ Recall passkey(UsedWords& used, Random& random) {
   static const Words kAnswers = {"The {kind} is {value}.", "The {kind} is {value}.", "It is {value}.",
                                  "{value}"};
   Slots slots;
-  slots.push_back(fmt::arg("kind", used.fresh([&] { return std::string(random.pick(secret_kinds())); })));
+  const std::string kind = owner.empty()
+                               ? used.fresh([&] { return std::string(random.pick(secret_kinds())); })
+                               : fmt::format("{} of {}", random.pick(secret_kinds()), owner);
+  slots.push_back(fmt::arg("kind", kind));
   slots.push_back(fmt::arg("value", used.fresh([&] { return draw_secret(random); })));
   Recall recall;
   recall.planted.push_back(fill(random.pick(kStatements), slots));
@@ -139,6 +143,21 @@ Recall key_value(int64_t most_entries, UsedWords& used, Random& random) {
   return recall;
 }
 
+Recall dense(int64_t count, UsedWords& used, Random& random) {
+  Recall all;
+  for (int64_t i = 0; i < count; ++i) {
+    const bool secret = random.below(2) == 0;
+    // The first secret stays without an owner: that is how single ones are asked for.
+    const std::string owner = i == 0 ? "" : used.fresh([&] { return draw_name(random); });
+    const Recall one = secret || i == 0 ? passkey(owner, used, random) : needle(used, random);
+    all.planted.push_back(one.planted[0]);
+    all.questions.push_back(one.questions[0]);
+  }
+  random.shuffle(all.planted);
+  random.shuffle(all.questions);
+  return all;
+}
+
 bool is_fair(const std::string& sentence) { return sentence.size() >= 40 && sentence.size() <= 300; }
 
 }  // namespace
@@ -174,13 +193,15 @@ bool UsedWords::contains(const std::string& word) const {
 Recall make_recall(Task task, int64_t entries, UsedWords& used, Random& random) {
   switch (task) {
     case Task::kPasskey:
-      return passkey(used, random);
+      return passkey("", used, random);
     case Task::kNeedle:
       return needle(used, random);
     case Task::kKeyValue:
       return key_value(entries, used, random);
     case Task::kFacts:
       return facts(used, random);
+    case Task::kDense:
+      return dense(entries, used, random);
     case Task::kContinue:
     case Task::kReconstruct:
     case Task::kSeveral:

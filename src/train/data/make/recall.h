@@ -18,10 +18,11 @@ enum class Task : uint8_t {
   kContinue,     // which sentence of the text follows another
   kReconstruct,  // the text itself, word for word
   kSeveral,      // several of the others about one text, one turn after the other
+  kDense,        // secret numbers and facts as close as they fit, every one of them asked for
 };
 
-// "passkey", "needle", "key-value", "facts", "continue", "reconstruct", "several". The second throws
-// kInvalidArgument naming the choices.
+// "passkey", "needle", "key-value", "facts", "continue", "reconstruct", "several", "dense". The second
+// throws kInvalidArgument naming the choices.
 const char* to_string(Task task);
 Task task_from_string(const std::string& name);
 const std::vector<Task>& all_tasks();
@@ -54,7 +55,8 @@ class UsedWords {
   std::vector<std::string> words_;
 };
 
-// For every task but kContinue, kReconstruct and kSeveral. `entries` bounds the length of a list.
+// For every task but kContinue, kReconstruct and kSeveral. `entries` bounds the length of a list, and is the
+// number of things that kDense plants.
 Recall make_recall(Task task, int64_t entries, UsedWords& used, Random& random);
 
 // Which sentence of a passage follows another.
