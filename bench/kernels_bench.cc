@@ -126,10 +126,10 @@ BENCHMARK(linear)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::
   }
 });
 
-// A layer's widest product, 1,152 rows of 576 by 1,536 outputs; range(0) the type.
+// A layer's widest product, of 576 by 1,536; range(0) the type, range(1) rows of activations.
 void linear_matrix(benchmark::State& state) {
   const auto type = static_cast<DType>(state.range(0));
-  const int64_t rows = 1152, in = 576, out = 1536;
+  const int64_t rows = state.range(1), in = 576, out = 1536;
   const int64_t padded = dtype_info(type).block_elements == 256 ? 768 : in;
   const auto row_bytes = static_cast<int64_t>(*dtype_bytes(type, static_cast<uint64_t>(padded)));
   std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
@@ -161,7 +161,7 @@ void linear_matrix(benchmark::State& state) {
 BENCHMARK(linear_matrix)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::Benchmark* b) {
   for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
                            DType::kQ5_K, DType::kQ6_K}) {
-    b->Arg(static_cast<int64_t>(type));
+    for (const int64_t rows : {4, 8, 16, 1152}) b->Args({static_cast<int64_t>(type), rows});
   }
 });
 

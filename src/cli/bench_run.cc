@@ -1,5 +1,7 @@
 #include "cli/bench_run.h"
 
+#include <beacon/batch.h>
+
 #include <algorithm>
 #include <chrono>
 #include <random>
@@ -60,22 +62,52 @@ BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const Bench
   return finished(std::move(result));
 }
 
+namespace {
+
+// One run: tokens a second of all sessions together. The first token of each comes from what it read: what is
+// timed is one forward for each token after it.
+double decode_once(const std::shared_ptr<const Model>& model, std::vector<Session>& sessions,
+                   const GenerateOptions& options, const TokenCallback& on_token) {
+  if (sessions.size() == 1) {
+    const GenerateResult answer = sessions[0].generate(options, on_token);
+    require(answer.finish_reason != "cancelled", ErrorCode::kCancelled, "stopped");
+    return static_cast<double>(answer.ids.size() - 1) / answer.generate_s;
+  }
+  Batch batch(model);
+  for (Session& session : sessions) batch.add(session, options, on_token);
+  batch.step();
+  const auto start = std::chrono::steady_clock::now();
+  int64_t tokens = 0;
+  while (batch.size() > 0) {
+    tokens += batch.size();
+    for (const BatchAnswer& answer : batch.step())
+      require(answer.result.finish_reason == "length", ErrorCode::kCancelled, "stopped");
+  }
+  return static_cast<double>(tokens) /
+         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
 BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchOptions& options,
                          int64_t length, const ProgressCallback& go_on) {
-  Session session(model, session_options(options, length));
-  session.feed(random_ids(*model, length, options.seed), go_on);
-  const auto mark = session.mark();
-  BenchResult result{.length = length, .ledger = session.ledger()};
+  std::vector<Session> sessions;
+  sessions.emplace_back(model, session_options(options, length));
+  sessions[0].feed(random_ids(*model, length, options.seed), go_on);
+  for (int64_t i = 1; i < options.sequences; ++i) {
+    sessions.push_back(sessions[0].clone());
+    sessions.back().feed(random_ids(*model, i, options.seed + 1));
+  }
+  std::vector<std::shared_ptr<const Session::Mark>> marks;
+  for (const Session& session : sessions) marks.push_back(session.mark());
+  BenchResult result{.length = length, .ledger = sessions[0].ledger()};
   result.flops = decode_flops(model->info(), result.ledger.positions);
-  GenerateOptions generate{.max_new_tokens = options.decode_tokens, .ignore_eos = true};
+  const GenerateOptions generate{.max_new_tokens = options.decode_tokens, .ignore_eos = true};
   const TokenCallback on_token = [&](const GeneratedToken&) { return !go_on || go_on({}); };
   for (int run = -1; run < options.runs; ++run) {
-    session.rewind(*mark);
-    const GenerateResult answer = session.generate(generate, on_token);
-    require(answer.finish_reason != "cancelled", ErrorCode::kCancelled, "stopped");
-    // The first token comes from the prefill: what is timed is one forward for each token after it.
-    const auto forwards = static_cast<double>(answer.ids.size() - 1);
-    if (run >= 0) result.tokens_per_s.push_back(forwards / answer.generate_s);
+    for (size_t i = 0; i < sessions.size(); ++i) sessions[i].rewind(*marks[i]);
+    const double tokens_per_s = decode_once(model, sessions, generate, on_token);
+    if (run >= 0) result.tokens_per_s.push_back(tokens_per_s);
   }
   return finished(std::move(result));
 }

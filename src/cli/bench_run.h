@@ -18,7 +18,8 @@ struct BenchOptions {
   MemoryType memory_type = MemoryType::kAuto;
   int runs = 5;
   int64_t decode_tokens = 32;
-  uint64_t seed = 0;  // of the token ids
+  int64_t sequences = 1;  // that decode together
+  uint64_t seed = 0;      // of the token ids
 };
 
 // One length, measured after a run to warm up.
@@ -35,7 +36,9 @@ struct BenchResult {
 BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const BenchOptions& options,
                           int64_t length, const ProgressCallback& go_on);
 
-// Generates decode_tokens greedily after reading `length` tokens; every run starts from the same memory.
+// Generates decode_tokens greedily after reading `length` tokens, in each of `sequences` sessions; every run
+// starts from the same memories. The ledger is that of the first. Sequence i has read i tokens more: real
+// ones are not in step either, so that their windows close and their beacons come at different times.
 BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchOptions& options,
                          int64_t length, const ProgressCallback& go_on);
 

@@ -34,10 +34,11 @@ struct Bound {
   const char* ceiling;
 };
 
-Bound bound_of(bool decode, const ModelInfo& info, const MachineCeiling& ceiling, const BenchResult& result,
-               int64_t bytes) {
-  if (decode) {
-    const double rate = static_cast<double>(bytes) * result.median();
+Bound bound_of(const BenchArgs& args, const ModelInfo& info, const MachineCeiling& ceiling,
+               const BenchResult& result, int64_t bytes) {
+  if (args.decode) {
+    const double steps_per_s = result.median() / static_cast<double>(args.bench.sequences);
+    const double rate = static_cast<double>(bytes) * steps_per_s;
     return {rate, rate / ceiling.read_bytes, "B/s", "read_bytes_per_s"};
   }
   const double rate = result.flops * result.median() / static_cast<double>(result.length);
@@ -50,8 +51,9 @@ void print_result(const BenchArgs& args, const ModelInfo& info, const MachineCei
                   const BenchResult& result) {
   const Ledger& ledger = result.ledger;
   const int64_t memory = ledger.sink_bytes + ledger.beacon_bytes + ledger.raw_bytes;
-  const int64_t bytes = args.decode ? info.weight_bytes + memory : memory;
-  const Bound bound = bound_of(args.decode, info, ceiling, result, bytes);
+  // Read in a step: the weights once, every sequence's memory.
+  const int64_t bytes = args.decode ? info.weight_bytes + args.bench.sequences * memory : memory;
+  const Bound bound = bound_of(args, info, ceiling, result, bytes);
   if (!args.output.json) {
     print(fmt::format(
         "{:<8}{:>9} tokens {:>10.1f} tokens/s  ({:.1f} .. {:.1f}, {} runs)  {:>10} {:>8} {}{}\n",
@@ -84,7 +86,10 @@ void print_result(const BenchArgs& args, const ModelInfo& info, const MachineCei
                                  {"ratio", bench.ratio},
                                  {"sink", bench.sink},
                                  {"beacons", !bench.no_beacons}};
-  if (args.decode) line["decode_tokens"] = bench.decode_tokens;
+  if (args.decode) {
+    line["decode_tokens"] = bench.decode_tokens;
+    line["sequences"] = bench.sequences;
+  }
   print_json(line);
 }
 
@@ -171,9 +176,12 @@ void add_bench(CLI::App& bench, Action& action, bool decode) {
       {{"auto", MemoryType::kAuto}, {"f32", MemoryType::kF32}, {"bf16", MemoryType::kBF16}},
       "Numbers in memory; auto = as computed");
   value("--runs", options.runs, "Measured runs, after one to warm up")->check(whole_number<int>(1));
-  if (decode)
+  if (decode) {
     value("--decode-tokens", options.decode_tokens, "Tokens to generate")
         ->check(whole_number<int64_t>(2, int64_t{1} << 30));
+    value("--sequences", options.sequences, "Conversations that answer together; tokens/s is that of all")
+        ->check(whole_number<int64_t>(1, 1024));
+  }
   value("--seed", options.seed, "Seed of the random tokens")->check(whole_number<uint64_t>(0));
   add_json_option(command, args->output);
   add_progress_option(command, args->output);

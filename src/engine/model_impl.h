@@ -25,6 +25,12 @@ struct BEACON_LOCAL Model::Impl {
   ModelInfo info;
 };
 
+// Scratch for the model's kind of arithmetic.
+inline void set_compute(const Model::Impl& model, TransformerScratch& scratch) {
+  scratch.linear.compute = model.compute;
+  scratch.linear.integers = model.integers;
+}
+
 // The model of `options`; without a tokenizer when `need_tokenizer` is false and the checkpoint has none.
 std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_tokenizer);
 

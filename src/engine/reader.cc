@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -21,129 +22,138 @@ std::vector<uint8_t> beacon_flags(const ReadState& state, std::span<const OpenRo
   return flags;
 }
 
-class StepRunner {
- public:
-  StepRunner(const Transformer& net, ReadState& state, const ReadRequest& request,
-             TransformerScratch& scratch)
-      : net_(net),
-        state_(state),
-        request_(request),
-        scratch_(scratch),
-        batch_(state.kv.geometry().batch),
-        num_tokens_(static_cast<int64_t>(request.ids.size()) / batch_),
-        first_token_(state.planner.tokens_planned()) {}
-
-  void run(const Step& step, std::span<const OpenRow> open, bool last_step) {
-    const int64_t rows = step.num_rows();
-    const int64_t piece = step.causal && step.copy_from.empty() ? kMaxForwardRows : rows;
-    if (gated()) flags_ = beacon_flags(state_, open, step);
-    token_ = step.token_begin;
-    int64_t last_raw = rows - 1;
-    while (step.slots[static_cast<size_t>(last_raw)] != SlotKind::kRaw) --last_raw;
-    for (int64_t begin = 0, end = 0; begin < rows; begin = end) {
-      end = begin + piece;
-      if (end > last_raw)
-        end = rows;  // the last piece holds the last token, whose hidden state may be wanted
-      run_rows(step, begin, end, last_step && end == rows);
-    }
-    if (step.close.closes) {
-      state_.kv.close({step.close.sink, step.close.beacons, step.close.keep}, net_.rope());
-      state_.beacon_spans.insert(state_.beacon_spans.end(), step.close.beacon_spans.begin(),
-                                 step.close.beacon_spans.end());
-      state_.windows.insert(state_.windows.end(), step.close.windows.begin(), step.close.windows.end());
-    }
-  }
-
- private:
-  bool gated() const { return net_.weights().layers.front().beacon.gate.defined(); }
-
-  void run_rows(const Step& step, int64_t begin, int64_t end, bool last) {
-    const int64_t rows = end - begin;
-    const auto vocabulary = static_cast<int32_t>(net_.config().vocab_size);
-    ids_.assign(static_cast<size_t>(batch_ * rows), vocabulary);
-    beacon_rows_.clear();
-    raw_rows_.clear();
-    const int64_t token = token_;
-    for (int64_t r = 0; r < rows; ++r) {
-      const SlotKind kind = step.slots[static_cast<size_t>(begin + r)];
-      if (kind == SlotKind::kBeacon) beacon_rows_.push_back(static_cast<int32_t>(r));
-      if (kind != SlotKind::kRaw) continue;
-      for (int64_t b = 0; b < batch_; ++b) {
-        ids_[static_cast<size_t>(b * rows + r)] =
-            request_.ids[static_cast<size_t>(b * num_tokens_ + token_ - first_token_)];
-      }
-      raw_rows_.push_back(r);
-      ++token_;
-    }
-
-    ForwardRows in;
-    in.ids = ids_;
-    in.positions = std::span(step.positions).subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
-    in.beacon_rows = beacon_rows_;
-    in.open_positions = step.cached_positions;
-    in.copy_from = step.copy_from;
-    in.mask = step.mask;
-    if (gated()) in.beacon_keys = std::span(flags_).first(static_cast<size_t>(step.memory_rows() + end));
-    if (request_.hidden == HiddenRows::kAll) {
-      in.hidden_rows = raw_rows_.empty() ? 0 : rows - raw_rows_.front();
-    } else if (request_.hidden == HiddenRows::kLast && last && !raw_rows_.empty()) {
-      raw_rows_.erase(raw_rows_.begin(), raw_rows_.end() - 1);
-      in.hidden_rows = rows - raw_rows_.back();
-    }
-    const at::Tensor hidden = net_.forward(in, state_.kv, scratch_);
-    if (in.hidden_rows > 0) hand_out(hidden, rows, token_ - static_cast<int64_t>(raw_rows_.size()));
-    BEACON_CHECK(token_ >= token);
-  }
-
-  // Of the rows computed only raw tokens are handed out.
-  void hand_out(const at::Tensor& hidden, int64_t rows, int64_t token) {
-    if (!request_.on_hidden) return;
-    at::Tensor index = at::empty({static_cast<int64_t>(raw_rows_.size())}, at::kLong);
-    for (size_t i = 0; i < raw_rows_.size(); ++i)
-      index.data_ptr<int64_t>()[i] = raw_rows_[i] - (rows - hidden.size(1));
-    request_.on_hidden(token - first_token_, hidden.index_select(1, index));
-  }
-
-  const Transformer& net_;
-  ReadState& state_;
-  const ReadRequest& request_;
-  TransformerScratch& scratch_;
-  int64_t batch_;
-  int64_t num_tokens_;
-  int64_t first_token_;
-  int64_t token_ = 0;
-  std::vector<int32_t> ids_;
-  std::vector<int32_t> beacon_rows_;
-  std::vector<int64_t> raw_rows_;
-  std::vector<uint8_t> flags_;
-};
-
 }  // namespace
 
-void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& request,
-                 TransformerScratch& scratch) {
-  const int64_t batch = state.kv.geometry().batch;
-  BEACON_CHECK(static_cast<int64_t>(request.ids.size()) % batch == 0 && state.planner.tokens_pending() == 0);
+SequenceReader::SequenceReader(const Transformer& net, ReadState& state, const ReadRequest& request)
+    : net_(net),
+      state_(state),
+      request_(request),
+      gated_(net.weights().layers.front().beacon.gate.defined()),
+      batch_(state.kv.geometry().batch),
+      num_tokens_(static_cast<int64_t>(request.ids.size()) / batch_),
+      first_token_(state.planner.tokens_planned()) {
+  BEACON_CHECK(static_cast<int64_t>(request.ids.size()) % batch_ == 0 && state.planner.tokens_pending() == 0);
   for (const int32_t id : request.ids) {
     require(id >= 0 && id < net.config().vocab_size, ErrorCode::kInvalidArgument,
             "token id {} is outside the vocabulary of {} tokens", id, net.config().vocab_size);
   }
-  const int64_t num_tokens = static_cast<int64_t>(request.ids.size()) / batch;
-  StepRunner runner(net, state, request, scratch);
-  const int64_t first = state.planner.tokens_planned();
-  state.planner.feed(num_tokens);
-  while (true) {
-    const std::vector<OpenRow> open = state.planner.state().open;
-    const auto step = state.planner.next();
-    if (!step) break;
-    if (request.on_plan) request.on_plan(*step);
-    runner.run(*step, open, state.planner.tokens_pending() == 0);
-    if (request.on_step && !request.on_step(step->token_end - first)) {
-      if (state.planner.tokens_pending() == 0) break;
-      state.planner.discard_pending();
-      fail(ErrorCode::kCancelled, "reading was stopped after {} of {} tokens; they are in memory",
-           step->token_end - first, num_tokens);
+  state.planner.feed(num_tokens_);
+}
+
+// The next step of the plan, if there is one.
+bool SequenceReader::plan() {
+  open_ = state_.planner.state().open;
+  step_ = state_.planner.next();
+  if (!step_) return false;
+  if (request_.on_plan) request_.on_plan(*step_);
+  if (gated_) flags_ = beacon_flags(state_, open_, *step_);
+  token_ = step_->token_begin;
+  end_ = 0;
+  last_raw_ = step_->num_rows() - 1;
+  while (step_->slots[static_cast<size_t>(last_raw_)] != SlotKind::kRaw) --last_raw_;
+  return true;
+}
+
+std::optional<ForwardRows> SequenceReader::next() {
+  if (!step_ && !plan()) return std::nullopt;
+  const int64_t rows_of_step = step_->num_rows();
+  const int64_t piece = step_->causal && step_->copy_from.empty() ? kMaxForwardRows : rows_of_step;
+  begin_ = end_;
+  end_ = begin_ + piece;
+  // The last piece holds the last token, whose hidden state may be wanted.
+  if (end_ > last_raw_) end_ = rows_of_step;
+  return rows(begin_, end_);
+}
+
+ForwardRows SequenceReader::rows(int64_t begin, int64_t end) {
+  const Step& step = *step_;
+  const int64_t rows = end - begin;
+  const auto vocabulary = static_cast<int32_t>(net_.config().vocab_size);
+  ids_.assign(static_cast<size_t>(batch_ * rows), vocabulary);
+  beacon_rows_.clear();
+  raw_rows_.clear();
+  for (int64_t r = 0; r < rows; ++r) {
+    const SlotKind kind = step.slots[static_cast<size_t>(begin + r)];
+    if (kind == SlotKind::kBeacon) beacon_rows_.push_back(static_cast<int32_t>(r));
+    if (kind != SlotKind::kRaw) continue;
+    for (int64_t b = 0; b < batch_; ++b) {
+      ids_[static_cast<size_t>(b * rows + r)] =
+          request_.ids[static_cast<size_t>(b * num_tokens_ + token_ - first_token_)];
     }
+    raw_rows_.push_back(r);
+    ++token_;
+  }
+
+  ForwardRows in;
+  in.ids = ids_;
+  in.positions = std::span(step.positions).subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
+  in.beacon_rows = beacon_rows_;
+  in.open_positions = step.cached_positions;
+  in.copy_from = step.copy_from;
+  in.mask = step.mask;
+  if (gated_) in.beacon_keys = std::span(flags_).first(static_cast<size_t>(step.memory_rows() + end));
+  const bool last = end == step.num_rows() && state_.planner.tokens_pending() == 0;
+  if (request_.hidden == HiddenRows::kAll) {
+    in.hidden_rows = raw_rows_.empty() ? 0 : rows - raw_rows_.front();
+  } else if (request_.hidden == HiddenRows::kLast && last && !raw_rows_.empty()) {
+    raw_rows_.erase(raw_rows_.begin(), raw_rows_.end() - 1);
+    in.hidden_rows = rows - raw_rows_.back();
+  }
+  return in;
+}
+
+void SequenceReader::accept(const at::Tensor& hidden) {
+  if (hidden.size(1) > 0) hand_out(hidden);
+  if (end_ == step_->num_rows()) finish_step();
+}
+
+// Of the rows computed only raw tokens are handed out.
+void SequenceReader::hand_out(const at::Tensor& hidden) const {
+  if (!request_.on_hidden) return;
+  const auto count = static_cast<int64_t>(raw_rows_.size());
+  at::Tensor index = at::empty({count}, at::kLong);
+  for (size_t i = 0; i < raw_rows_.size(); ++i)
+    index.data_ptr<int64_t>()[i] = raw_rows_[i] - (end_ - begin_ - hidden.size(1));
+  request_.on_hidden(token_ - count - first_token_, hidden.index_select(1, index));
+}
+
+void SequenceReader::finish_step() {
+  const Step step = *std::exchange(step_, std::nullopt);
+  if (step.close.closes) {
+    state_.kv.close({step.close.sink, step.close.beacons, step.close.keep}, net_.rope());
+    state_.beacon_spans.insert(state_.beacon_spans.end(), step.close.beacon_spans.begin(),
+                               step.close.beacon_spans.end());
+    state_.windows.insert(state_.windows.end(), step.close.windows.begin(), step.close.windows.end());
+  }
+  const int64_t done = step.token_end - first_token_;
+  if (!request_.on_step || request_.on_step(done) || state_.planner.tokens_pending() == 0) return;
+  state_.planner.discard_pending();
+  fail(ErrorCode::kCancelled, "reading was stopped after {} of {} tokens; they are in memory", done,
+       num_tokens_);
+}
+
+void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& request,
+                 TransformerScratch& scratch) {
+  SequenceReader reader(net, state, request);
+  while (const auto rows = reader.next()) reader.accept(net.forward(*rows, state.kv, scratch));
+}
+
+void read_together(const Transformer& net, std::span<SequenceReader* const> readers,
+                   TransformerScratch& scratch) {
+  std::vector<SequenceReader*> going;
+  std::vector<SequenceRows> sequences;
+  while (true) {
+    going.clear();
+    sequences.clear();
+    for (SequenceReader* reader : readers) {
+      const auto rows = reader->next();
+      if (!rows) continue;
+      going.push_back(reader);
+      sequences.push_back({*rows, &reader->memory()});
+    }
+    if (going.empty()) return;
+    const std::vector<at::Tensor> hidden = net.forward(sequences, scratch);
+    for (size_t i = 0; i < going.size(); ++i) going[i]->accept(hidden[i]);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -41,9 +42,53 @@ struct ReadRequest {
 // Most rows of one forward; longer causal steps are cut, which changes nothing but the memory needed.
 inline constexpr int64_t kMaxForwardRows = 2048;
 
+// One request on its way through the network: gives out the rows of each forward and takes their results.
+// What it is made of must outlive it. Construction throws kInvalidArgument, before anything is read, for an
+// id outside the vocabulary.
+class SequenceReader {
+ public:
+  SequenceReader(const Transformer& net, ReadState& state, const ReadRequest& request);
+
+  // The rows of the next forward over state.kv, valid until accept(); nothing when all ids are read.
+  std::optional<ForwardRows> next();
+  // The hidden states [B, hidden_rows, D] of those rows. Throws kCancelled when on_step said stop: what was
+  // read until then stays, the rest is forgotten.
+  void accept(const at::Tensor& hidden);
+
+  KvMemory& memory() const { return state_.kv; }
+
+ private:
+  bool plan();
+  ForwardRows rows(int64_t begin, int64_t end);
+  void hand_out(const at::Tensor& hidden) const;
+  void finish_step();
+
+  const Transformer& net_;
+  ReadState& state_;
+  const ReadRequest& request_;
+  bool gated_;
+  int64_t batch_;
+  int64_t num_tokens_;
+  int64_t first_token_;
+  std::optional<Step> step_;     // the one that goes on
+  std::vector<OpenRow> open_;    // the open window before it
+  int64_t begin_ = 0, end_ = 0;  // rows of it in the present forward
+  int64_t last_raw_ = 0;         // row of its last token
+  int64_t token_ = 0;            // the next one
+  std::vector<int32_t> ids_;
+  std::vector<int32_t> beacon_rows_;
+  std::vector<int64_t> raw_rows_;  // whose hidden states are handed out
+  std::vector<uint8_t> flags_;
+};
+
 // Reads all ids. Throws kInvalidArgument, before anything is read, for an id outside the vocabulary;
 // kCancelled when on_step said stop: what was read until then stays, the rest is forgotten.
 void read_tokens(const Transformer& net, ReadState& state, const ReadRequest& request,
                  TransformerScratch& scratch);
+
+// Reads what several readers hold, a forward of each at a time, with the weights read once for all of them.
+// Their states must be distinct.
+void read_together(const Transformer& net, std::span<SequenceReader* const> readers,
+                   TransformerScratch& scratch);
 
 }  // namespace beacon

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/generator.h"
+#include "engine/answer.h"
 #include "engine/log_probabilities.h"
 #include "engine/memory_impl.h"
 #include "engine/window_setup.h"
@@ -28,8 +28,7 @@ class BEACON_LOCAL Session::Mark {
 struct BEACON_LOCAL Session::Impl {
   Impl(std::shared_ptr<const Model> of, const SessionOptions& wanted)
       : model(std::move(of)), options(wanted), memory(empty_memory()) {
-    scratch.linear.compute = model->impl().compute;
-    scratch.linear.integers = model->impl().integers;
+    set_compute(model->impl(), scratch);
   }
 
   Memory empty_memory() const {
@@ -153,19 +152,18 @@ GenerateResult Session::generate(const GenerateOptions& options, const TokenCall
   require(memory.last_hidden.defined(), ErrorCode::kInvalidArgument,
           "nothing was read yet, so there is nothing to continue; feed a prompt first");
 
-  GeneratorPorts ports;
-  ports.logits = [&] {
+  const auto prompt_done = std::chrono::steady_clock::now();
+  Answer answer(options, memory, on_token);
+  const auto next_logits = [&] {
     const c10::InferenceMode inference;
     return impl_->model->impl().net.logits(memory.last_hidden, impl_->scratch);
   };
-  ports.has_room = [&] {
-    return memory.beyond_positions ||
-           memory.state.planner.forecast(1).positions <= memory.model->info().max_positions;
-  };
-  ports.feed_pending = [&] { read(*impl_, {}, HiddenRows::kLast, {}, {}); };
-  ports.memory = &memory;
-  const auto prompt_done = std::chrono::steady_clock::now();
-  GenerateResult result = run_generation(options, ports, on_token);
+  while (!answer.done()) {
+    if (memory.pending) read(*impl_, {}, HiddenRows::kLast, {}, {});
+    const at::Tensor logits = next_logits();
+    answer.accept({logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel())});
+  }
+  GenerateResult result = answer.finish();
   result.prompt_tokens = had_pending ? 1 : 0;
   result.prompt_s = std::chrono::duration<double>(prompt_done - start).count();
   result.generate_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - prompt_done).count();

@@ -14,17 +14,33 @@
 
 namespace beacon {
 
-// What is the same for all layers of one forward.
-struct Transformer::Step {
+// What is the same for all layers of one forward: of one sequence.
+struct Transformer::Part {
+  KvMemory* memory = nullptr;
+  int64_t first = 0;  // its first row among those of all sequences
   int64_t batch = 1;
-  int64_t rows = 0;                     // T, or the last few of them
+  int64_t rows = 0;          // T, or the last few of them
+  ops::RopeTable table;      // of these rows
+  ops::RopeTable key_table;  // of all S keys, when they are rotated on reading
+  at::Tensor mask;           // u8 [rows, S]; undefined: causal
+  at::Tensor beacon_keys;    // u8 [S]; undefined: none
+
+  at::Tensor of(const at::Tensor& matrix) const { return matrix.narrow(0, first, batch * rows); }
+};
+
+// And of all of them.
+struct Transformer::Step {
+  c10::SmallVector<Part, 1> parts;
+  int64_t rows = 0;                     // of all parts and their batches
   at::ScalarType type = at::kFloat;     // of activations beside the residual
-  ops::RopeTable table;                 // of these rows
-  ops::RopeTable key_table;             // of all S keys, when they are rotated on reading
-  at::Tensor beacon_index;              // i64 rows of [B * rows] with beacon projections; undefined: none
-  at::Tensor replica_to, replica_from;  // i64 rows of [B * rows]; undefined: none
-  at::Tensor mask;                      // u8 [rows, S]; undefined: causal
-  at::Tensor beacon_keys;               // u8 [S]; undefined: none
+  at::Tensor beacon_index;              // i64 rows with beacon projections; undefined: none
+  at::Tensor replica_to, replica_from;  // i64 rows; undefined: none
+
+  void add(Part part) {
+    part.first = rows;
+    rows += part.batch * part.rows;
+    parts.push_back(std::move(part));
+  }
 };
 
 namespace {
@@ -38,17 +54,33 @@ at::Tensor bytes_view(std::span<const uint8_t> bytes, int64_t rows, int64_t cols
   return at::from_blob(const_cast<uint8_t*>(bytes.data()), {rows, cols}, at::kByte);
 }
 
-// The rows of a step that use the beacon projections, as indexes into [B * rows] of the last `rows` of T.
-at::Tensor beacon_index(std::span<const int32_t> beacon_rows, int64_t batch, int64_t new_rows, int64_t rows) {
-  std::vector<int64_t> index;
-  const int64_t skipped = new_rows - rows;
+at::Tensor index_tensor(const std::vector<int64_t>& index) {
+  return index.empty() ? at::Tensor() : at::tensor(index, at::kLong);
+}
+
+// Adds the rows that use the beacon projections, of the last `rows` of T, to `index`; the sequence's rows
+// begin at `first`.
+void add_beacon_rows(const ForwardRows& in, int64_t first, int64_t batch, int64_t rows,
+                     std::vector<int64_t>& index) {
+  const int64_t skipped = static_cast<int64_t>(in.positions.size()) - rows;
   for (int64_t b = 0; b < batch; ++b) {
-    for (const int32_t r : beacon_rows) {
-      if (r >= skipped) index.push_back(b * rows + r - skipped);
+    for (const int32_t r : in.beacon_rows) {
+      if (r >= skipped) index.push_back(first + b * rows + r - skipped);
     }
   }
-  if (index.empty()) return {};
-  return at::tensor(index, at::kLong);
+}
+
+void add_replicas(const ForwardRows& in, int64_t first, int64_t batch, std::vector<int64_t>& to,
+                  std::vector<int64_t>& from) {
+  const auto rows = static_cast<int64_t>(in.copy_from.size());
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const int32_t source = in.copy_from[static_cast<size_t>(r)];
+      if (source < 0) continue;
+      to.push_back(first + b * rows + r);
+      from.push_back(first + b * rows + source);
+    }
+  }
 }
 
 // Positions of all S keys: their index, unless a plan placed them elsewhere.
@@ -68,29 +100,20 @@ at::Tensor sliding_mask(const at::Tensor& mask, int64_t rows, int64_t keys, int6
   return visible.triu_(keys - rows - window + 1);
 }
 
-void set_replicas(std::span<const int32_t> copy_from, int64_t batch, at::Tensor& to, at::Tensor& from) {
-  std::vector<int64_t> targets, sources;
-  const auto rows = static_cast<int64_t>(copy_from.size());
-  for (int64_t b = 0; b < batch; ++b) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const int32_t source = copy_from[static_cast<size_t>(r)];
-      if (source < 0) continue;
-      targets.push_back(b * rows + r);
-      sources.push_back(b * rows + source);
-    }
-  }
-  to = at::tensor(targets, at::kLong);
-  from = at::tensor(sources, at::kLong);
-}
-
 }  // namespace
 
-// The rows of `wanted` out of a matrix [B * T, cols] of all rows.
+// The rows of `wanted` out of a matrix [R, cols] of all rows.
 at::Tensor Transformer::rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted) {
   if (wanted.rows == all.rows) return matrix;
-  return matrix.view({all.batch, all.rows, matrix.size(1)})
-      .narrow(1, all.rows - wanted.rows, wanted.rows)
-      .reshape({-1, matrix.size(1)});
+  c10::SmallVector<at::Tensor, 1> pieces;
+  for (size_t i = 0; i < all.parts.size(); ++i) {
+    const Part &part = all.parts[i], &last = wanted.parts[i];
+    pieces.push_back(part.of(matrix)
+                         .view({part.batch, part.rows, matrix.size(1)})
+                         .narrow(1, part.rows - last.rows, last.rows)
+                         .reshape({-1, matrix.size(1)}));
+  }
+  return pieces.size() == 1 ? pieces[0] : at::cat(pieces);
 }
 
 // Replicas take the q, k or v of the beacon they stand for.
@@ -103,73 +126,106 @@ void Transformer::repeat_rows(const Step& step, const at::Tensor& matrix) {
 Transformer::Transformer(const ModelConfig& config, ModelWeights weights, ops::Rope rope)
     : config_(config), weights_(std::move(weights)), rope_(std::move(rope)) {}
 
-Transformer::Step Transformer::all_rows(const ForwardRows& in, const KvMemory& memory,
+Transformer::Part Transformer::all_rows(const SequenceRows& sequence) const {
+  const ForwardRows& in = sequence.rows;
+  KvMemory& memory = *sequence.memory;
+  Part part;
+  part.memory = &memory;
+  part.batch = memory.geometry().batch;
+  part.rows = static_cast<int64_t>(in.positions.size());
+  BEACON_CHECK(static_cast<int64_t>(in.ids.size()) == part.batch * part.rows && in.hidden_rows <= part.rows);
+  const int64_t keys = memory.counts().total() + part.rows;
+  memory.reserve(part.rows);
+  memory.set_longest(keys);
+  memory.set_longest(*std::max_element(in.positions.begin(), in.positions.end()) + 1);
+  part.table = rope_.table(in.positions, memory.longest());
+  if (rope_.follows_length()) part.key_table = rope_.table(key_positions(in, keys), memory.longest());
+  if (!in.mask.empty()) part.mask = bytes_view(in.mask, part.rows, keys);
+  if (config_.sliding_window && keys > *config_.sliding_window) {
+    part.mask = sliding_mask(part.mask, part.rows, keys, *config_.sliding_window);
+  }
+  if (!in.beacon_keys.empty()) part.beacon_keys = bytes_view(in.beacon_keys, 1, keys).view({keys});
+  return part;
+}
+
+Transformer::Step Transformer::all_rows(std::span<const SequenceRows> sequences,
                                         const ops::LinearContext& context) const {
   Step step;
-  step.batch = memory.geometry().batch;
-  step.rows = static_cast<int64_t>(in.positions.size());
-  step.type = activation_type(step.batch * step.rows, context);
-  const int64_t keys = memory.counts().total() + step.rows;
-  step.table = rope_.table(in.positions, memory.longest());
-  if (rope_.follows_length()) step.key_table = rope_.table(key_positions(in, keys), memory.longest());
-  step.beacon_index = beacon_index(in.beacon_rows, step.batch, step.rows, step.rows);
-  if (!in.mask.empty()) step.mask = bytes_view(in.mask, step.rows, keys);
-  if (config_.sliding_window && keys > *config_.sliding_window) {
-    step.mask = sliding_mask(step.mask, step.rows, keys, *config_.sliding_window);
+  std::vector<int64_t> beacons, replica_to, replica_from;
+  for (const SequenceRows& sequence : sequences) {
+    step.add(all_rows(sequence));
+    const Part& part = step.parts.back();
+    add_beacon_rows(sequence.rows, part.first, part.batch, part.rows, beacons);
+    add_replicas(sequence.rows, part.first, part.batch, replica_to, replica_from);
   }
-  if (!in.beacon_keys.empty()) step.beacon_keys = bytes_view(in.beacon_keys, 1, keys).view({keys});
-  if (!in.copy_from.empty()) set_replicas(in.copy_from, step.batch, step.replica_to, step.replica_from);
+  step.type = activation_type(step.rows, context);
+  step.beacon_index = index_tensor(beacons);
+  step.replica_to = index_tensor(replica_to);
+  step.replica_from = index_tensor(replica_from);
   return step;
 }
 
-Transformer::Step Transformer::last_rows(const Step& all, const ForwardRows& in,
-                                         const ops::LinearContext& context) const {
-  Step step = all;
-  step.rows = in.hidden_rows;
-  step.type = activation_type(step.batch * step.rows, context);
-  const int64_t first = all.rows - step.rows;
-  step.table = {all.table.cos.narrow(0, first, step.rows), all.table.sin.narrow(0, first, step.rows)};
-  if (all.mask.defined()) step.mask = all.mask.narrow(0, first, step.rows);
-  step.beacon_index = beacon_index(in.beacon_rows, step.batch, all.rows, step.rows);
-  // A replica's hidden state is never used, and its key and value were copied already.
-  step.replica_to = step.replica_from = at::Tensor();
+// Without replicas: their hidden states are never used, and their keys and values were copied already.
+Transformer::Step Transformer::last_rows(const Step& all, std::span<const SequenceRows> sequences,
+                                         const ops::LinearContext& context) {
+  Step step;
+  std::vector<int64_t> beacons;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const ForwardRows& in = sequences[i].rows;
+    Part part = all.parts[i];
+    const int64_t first = part.rows - in.hidden_rows;
+    part.rows = in.hidden_rows;
+    part.table = {part.table.cos.narrow(0, first, part.rows), part.table.sin.narrow(0, first, part.rows)};
+    if (part.mask.defined()) part.mask = part.mask.narrow(0, first, part.rows);
+    step.add(std::move(part));
+    add_beacon_rows(in, step.parts.back().first, step.parts.back().batch, in.hidden_rows, beacons);
+  }
+  step.type = activation_type(step.rows, context);
+  step.beacon_index = index_tensor(beacons);
   return step;
 }
 
 at::Tensor Transformer::forward(const ForwardRows& in, KvMemory& memory, TransformerScratch& scratch) const {
-  const auto new_rows = static_cast<int64_t>(in.positions.size());
-  BEACON_CHECK(static_cast<int64_t>(in.ids.size()) == memory.geometry().batch * new_rows &&
-               in.hidden_rows <= new_rows);
-  memory.reserve(new_rows);
-  memory.set_longest(memory.counts().total() + new_rows);
-  memory.set_longest(*std::max_element(in.positions.begin(), in.positions.end()) + 1);
-  const Step all = all_rows(in, memory, scratch.linear);
+  const SequenceRows one{in, &memory};
+  return forward({&one, 1}, scratch)[0];
+}
 
-  at::Tensor x = scratch.residual.matrix(all.batch * new_rows, config_.hidden_size, at::kFloat);
-  ops::embed(in.ids, weights_.embed, weights_.beacon_embed, x);
+void Transformer::embed(std::span<const SequenceRows> sequences, const Step& all, const at::Tensor& x) const {
+  for (size_t i = 0; i < sequences.size(); ++i)
+    ops::embed(sequences[i].rows.ids, weights_.embed, weights_.beacon_embed, all.parts[i].of(x));
+}
+
+std::vector<at::Tensor> Transformer::forward(std::span<const SequenceRows> sequences,
+                                             TransformerScratch& scratch) const {
+  const Step all = all_rows(sequences, scratch.linear);
+  at::Tensor x = scratch.residual.matrix(all.rows, config_.hidden_size, at::kFloat);
+  embed(sequences, all, x);
   at::Tensor normed = scratch.normed.matrix(x.size(0), config_.hidden_size, all.type);
   ops::rms_norm(x, weights_.layers[0].input_norm, config_.rms_norm_eps, normed);
   const auto last = static_cast<size_t>(config_.num_hidden_layers - 1);
   for (size_t l = 0; l < last; ++l) {
-    const at::Tensor attended = attention_block(all, all, l, normed, memory, scratch);
+    const at::Tensor attended = attention_block(all, all, l, normed, scratch);
     ops::add_rms_norm(attended, x, weights_.layers[l].post_norm, config_.rms_norm_eps, normed);
     const at::Tensor fed = feed_forward_block(all, l, normed, scratch);
     ops::add_rms_norm(fed, x, weights_.layers[l + 1].input_norm, config_.rms_norm_eps, normed);
   }
 
   // Of the last layer every row's key and value is needed, but hidden states only of the rows asked for.
-  const Step wanted = last_rows(all, in, scratch.linear);
-  const at::Tensor attended = attention_block(all, wanted, last, normed, memory, scratch);
-  memory.finish(new_rows);
+  const Step wanted = last_rows(all, sequences, scratch.linear);
+  const at::Tensor attended = attention_block(all, wanted, last, normed, scratch);
+  for (const Part& part : all.parts) part.memory->finish(part.rows);
   x = rows_of(x, all, wanted);
   if (wanted.rows > 0) {
     normed = scratch.normed.matrix(x.size(0), config_.hidden_size, wanted.type);
     ops::add_rms_norm(attended, x, weights_.layers[last].post_norm, config_.rms_norm_eps, normed);
     x.add_(feed_forward_block(wanted, last, normed, scratch));
   }
-  at::Tensor out = at::empty({wanted.batch, wanted.rows, config_.hidden_size}, at::kFloat);
-  ops::rms_norm(x, weights_.norm, config_.rms_norm_eps, out.view({-1, config_.hidden_size}));
-  return out;
+  const at::Tensor out = at::empty({wanted.rows, config_.hidden_size}, at::kFloat);
+  ops::rms_norm(x, weights_.norm, config_.rms_norm_eps, out);
+  std::vector<at::Tensor> hidden;
+  for (const Part& part : wanted.parts)
+    hidden.push_back(part.of(out).view({part.batch, part.rows, config_.hidden_size}));
+  return hidden;
 }
 
 at::Tensor Transformer::logits(const at::Tensor& hidden, TransformerScratch& scratch) const {
@@ -199,27 +255,48 @@ void Transformer::project(const Step& step, const at::Tensor& x,
   }
 }
 
-// Queries [rows, N * H] after RoPE as [B, rows, N * H]: in bf16 when they are many and the keys are.
-at::Tensor Transformer::turn_queries(const Step& wanted, const at::Tensor& q, at::ScalarType key_type,
-                                     TransformerScratch& scratch) const {
-  const bool narrow = key_type == wanted.type && wanted.rows > ops::kFewQueries;
-  const auto type = narrow ? key_type : at::kFloat;
+at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index, const at::Tensor& q,
+                               TransformerScratch& scratch) const {
+  // Queries go to bf16 when they are many and the keys are.
+  const auto key_type = rope_.follows_length() ? at::kFloat : all.parts[0].memory->geometry().type;
+  const bool many = std::all_of(wanted.parts.begin(), wanted.parts.end(),
+                                [](const Part& part) { return part.rows > ops::kFewQueries; });
+  const auto type = many && key_type == wanted.type ? key_type : at::kFloat;
   const at::Tensor turned = type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type);
-  const std::vector<int64_t> heads = {q.size(0), config_.num_attention_heads, config_.head_dim};
-  ops::apply_rope(q.view(heads), wanted.table, turned.view(heads));
-  return turned.view({wanted.batch, wanted.rows, q.size(1)});
+  const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type);
+  const at::Tensor& gate = weights_.layers[index].beacon.gate;
+  const auto layer = static_cast<int64_t>(index);
+  for (size_t i = 0; i < wanted.parts.size(); ++i) {
+    const Part& part = wanted.parts[i];
+    if (part.rows == 0) continue;
+    const std::vector<int64_t> heads = {part.batch * part.rows, config_.num_attention_heads,
+                                        config_.head_dim};
+    ops::apply_rope(part.of(q).view(heads), part.table, part.of(turned).view(heads));
+    const at::Tensor keys = visible_keys(all.parts[i], layer);
+    at::Tensor values = part.memory->values(layer, all.parts[i].rows);
+    if (values.scalar_type() != keys.scalar_type()) values = values.to(keys.scalar_type());
+    ops::AttentionOptions options;
+    options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+    options.mask = part.mask;
+    if (gate.defined() && part.beacon_keys.defined()) {
+      options.gate = gate;
+      options.gated_keys = part.beacon_keys;
+    }
+    const std::vector<int64_t> sizes = {part.batch, part.rows, q.size(1)};
+    ops::attention(part.of(turned).view(sizes), keys, values, options, part.of(attended).view(sizes),
+                   scratch.attention);
+  }
+  return attended;
 }
 
 at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, size_t index,
-                                        const at::Tensor& normed, KvMemory& memory,
-                                        TransformerScratch& scratch) const {
+                                        const at::Tensor& normed, TransformerScratch& scratch) const {
   const LayerWeights& w = weights_.layers[index];
-  const auto layer = static_cast<int64_t>(index);
   const at::Tensor k = scratch.k.matrix(normed.size(0), w.k.out, all.type);
   const at::Tensor v = scratch.v.matrix(normed.size(0), w.v.out, all.type);
   const Projection to_k{w.k, w.beacon.k, k}, to_v{w.v, w.beacon.v, v};
   // The wanted rows' queries in the same go, where they are all rows.
-  const at::Tensor q = scratch.q.matrix(wanted.batch * wanted.rows, w.q.out, wanted.type);
+  const at::Tensor q = scratch.q.matrix(wanted.rows, w.q.out, wanted.type);
   const Projection to_q{w.q, w.beacon.q, q};
   const bool together = wanted.rows == all.rows;
   if (together) {
@@ -229,39 +306,26 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, siz
   }
   repeat_rows(all, k);
   repeat_rows(all, v);
-  memory.write(layer, k, v, all.table);
+  for (const Part& part : all.parts)
+    part.memory->write(static_cast<int64_t>(index), part.of(k), part.of(v), part.table);
   if (wanted.rows == 0) return {};
 
-  const at::Tensor keys = visible_keys(all, layer, memory);
-  at::Tensor values = memory.values(layer, all.rows);
-  if (values.scalar_type() != keys.scalar_type()) values = values.to(keys.scalar_type());
   if (!together) project(wanted, rows_of(normed, all, wanted), {to_q}, scratch);
   repeat_rows(wanted, q);
-  const at::Tensor turned = turn_queries(wanted, q, keys.scalar_type(), scratch);
-  ops::AttentionOptions options;
-  options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
-  options.mask = wanted.mask;
-  if (w.beacon.gate.defined() && all.beacon_keys.defined()) {
-    options.gate = w.beacon.gate;
-    options.gated_keys = all.beacon_keys;
-  }
-  const int64_t rows = wanted.batch * wanted.rows;
-  const at::Tensor attended = scratch.attended.matrix(rows, w.q.out, turned.scalar_type());
-  ops::attention(turned, keys, values, options, attended.view(turned.sizes()), scratch.attention);
-
-  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, wanted.type);
+  const at::Tensor attended = attend(all, wanted, index, q, scratch);
+  const at::Tensor branch = scratch.branch.matrix(wanted.rows, config_.hidden_size, wanted.type);
   project(wanted, attended, {{w.o, w.beacon.o, branch}}, scratch);
   return branch;
 }
 
-at::Tensor Transformer::visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const {
-  const at::Tensor keys = memory.keys(layer, step.rows);
+at::Tensor Transformer::visible_keys(const Part& part, int64_t layer) const {
+  const at::Tensor keys = part.memory->keys(layer, part.rows);
   if (!rope_.follows_length()) return keys;
   // They were kept before rotation: turn all of them by today's frequencies.
   const at::Tensor turned =
       keys.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
   const at::Tensor rows = turned.view({-1, 1, config_.head_dim});
-  ops::apply_rope(rows, step.key_table, rows);
+  ops::apply_rope(rows, part.key_table, rows);
   return turned;
 }
 

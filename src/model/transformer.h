@@ -34,8 +34,14 @@ struct ForwardRows {
   int64_t hidden_rows = 0;  // how many of the last rows the caller wants hidden states of, 0..T
 };
 
-// Buffers of one worker; grow to the largest step and stay. Rows R = B * T; the residual is f32, the others
-// of the type of activations.
+// The rows of one of several sequences that go forward together, each over its own memory.
+struct SequenceRows {
+  ForwardRows rows;
+  KvMemory* memory = nullptr;
+};
+
+// Buffers of one worker; grow to the largest step and stay. Rows R = B * T, of all sequences together; the
+// residual is f32, the others of the type of activations.
 struct TransformerScratch {
   ops::Scratch residual;  // [R, D]
   ops::Scratch normed;    // [R, D]
@@ -60,6 +66,10 @@ class Transformer {
   // rows, [B, that, D] f32.
   at::Tensor forward(const ForwardRows& rows, KvMemory& memory, TransformerScratch& scratch) const;
 
+  // forward() of each sequence, with the weights read once for all of them: a result for each, in order,
+  // equal to its own within rounding. The memories must be distinct and of one type.
+  std::vector<at::Tensor> forward(std::span<const SequenceRows> sequences, TransformerScratch& scratch) const;
+
   // hidden [R, D] f32 -> logits [R, V] f32.
   at::Tensor logits(const at::Tensor& hidden, TransformerScratch& scratch) const;
 
@@ -68,11 +78,15 @@ class Transformer {
   const ops::Rope& rope() const { return rope_; }
 
  private:
-  struct Step;  // what is the same for all layers of one forward
-  Step all_rows(const ForwardRows& rows, const KvMemory& memory, const ops::LinearContext& context) const;
-  Step last_rows(const Step& all, const ForwardRows& rows, const ops::LinearContext& context) const;
+  struct Part;  // what is the same for all layers of one forward: of a sequence
+  struct Step;  // and of all of them
+  Part all_rows(const SequenceRows& sequence) const;
+  Step all_rows(std::span<const SequenceRows> sequences, const ops::LinearContext& context) const;
+  static Step last_rows(const Step& all, std::span<const SequenceRows> sequences,
+                        const ops::LinearContext& context);
   static at::Tensor rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted);
   static void repeat_rows(const Step& step, const at::Tensor& matrix);
+  void embed(std::span<const SequenceRows> sequences, const Step& all, const at::Tensor& x) const;
 
   // y = x W^T, with the beacon's matrix (undefined: none) on beacon rows; several of the same x at once.
   struct Projection {
@@ -82,13 +96,14 @@ class Transformer {
   };
   void project(const Step& step, const at::Tensor& x, std::initializer_list<Projection> projections,
                TransformerScratch& scratch) const;
-  at::Tensor visible_keys(const Step& step, int64_t layer, const KvMemory& memory) const;
+  at::Tensor visible_keys(const Part& part, int64_t layer) const;
+  // The wanted queries of each sequence over its memory, in scratch.
+  at::Tensor attend(const Step& all, const Step& wanted, size_t layer, const at::Tensor& q,
+                    TransformerScratch& scratch) const;
   // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written,
   // the result is that of the `wanted` ones.
-  at::Tensor turn_queries(const Step& wanted, const at::Tensor& q, at::ScalarType key_type,
-                          TransformerScratch& scratch) const;
   at::Tensor attention_block(const Step& all, const Step& wanted, size_t layer, const at::Tensor& normed,
-                             KvMemory& memory, TransformerScratch& scratch) const;
+                             TransformerScratch& scratch) const;
   at::Tensor feed_forward_block(const Step& step, size_t layer, const at::Tensor& normed,
                                 TransformerScratch& scratch) const;
 

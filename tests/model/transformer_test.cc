@@ -250,6 +250,53 @@ TEST_F(TransformerTest, ABatchIsItsSequences) {
   }
 }
 
+// Sequences of different lengths, some with beacons, over memories of different lengths.
+TEST_F(TransformerTest, SequencesTogetherAreEachAlone) {
+  set_gate();
+  const Transformer net = make_transformer(config_, weights_);
+  struct Sequence {
+    int64_t before, rows, wanted;
+  };
+  const TwinRows rows = interleaved_rows();
+  const TwinResult expected = twin(rows);
+  for (const std::vector<Sequence>& sequences : {std::vector<Sequence>{{0, 5, 5}, {9, 1, 1}, {4, 3, 2}},
+                                                 {{23, 1, 1}, {12, 1, 1}, {0, 1, 1}},
+                                                 {{3, 21, 21}, {2, 9, 0}, {14, 1, 1}},
+                                                 {{8, 7, 0}, {1, 2, 0}}}) {
+    std::vector<KvMemory> memories;
+    std::vector<std::vector<int32_t>> beacons(sequences.size());
+    std::vector<SequenceRows> in;
+    for (const Sequence& s : sequences) {
+      memories.push_back(empty_memory(config_));
+      if (s.before > 0) forward(rows, 0, s.before, 0, memories.back());
+    }
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const auto first = static_cast<size_t>(sequences[i].before),
+                 count = static_cast<size_t>(sequences[i].rows);
+      for (const int32_t r : rows.beacon_rows)
+        if (r >= sequences[i].before && r < sequences[i].before + sequences[i].rows)
+          beacons[i].push_back(r - static_cast<int32_t>(first));
+      SequenceRows& one = in.emplace_back();
+      one.memory = &memories[i];
+      one.rows.ids = std::span(rows.ids).subspan(first, count);
+      one.rows.positions = std::span(rows.positions).subspan(first, count);
+      one.rows.beacon_rows = beacons[i];
+      one.rows.beacon_keys = std::span(rows.beacon_keys).first(first + count);
+      one.rows.hidden_rows = sequences[i].wanted;
+    }
+    const std::vector<at::Tensor> hidden = net.forward(in, scratch_);
+    ASSERT_EQ(hidden.size(), sequences.size());
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      SCOPED_TRACE(i);
+      const Sequence& s = sequences[i];
+      ASSERT_EQ(hidden[i].size(1), s.wanted);
+      expect_close(hidden[i][0], expected.hidden.narrow(0, s.before + s.rows - s.wanted, s.wanted),
+                   kTolerance);
+      expect_memory(memories[i], expected, s.before + s.rows);
+    }
+  }
+}
+
 TEST_F(TransformerTest, SlidingWindowHidesOlderKeys) {
   TwinRows rows = interleaved_rows();
   const at::Tensor everything = twin(rows).hidden;
