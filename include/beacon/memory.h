@@ -80,7 +80,7 @@ struct MemoryFileInfo {
   std::string source_hash;
   std::string rope;
   std::string options_json;  ///< how the text was condensed
-  std::string memory_type;   ///< f32 or bf16
+  std::string memory_type;   ///< f32, bf16 or q8_0
   int64_t file_bytes = 0;
   int64_t layers = 0, kv_heads = 0, head_dim = 0;
   Ledger ledger;  ///< without model fields

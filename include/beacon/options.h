@@ -27,6 +27,7 @@ enum class MemoryType {
   kAuto,  ///< the compute type
   kF32,
   kBF16,
+  kQ8_0,  ///< blocks of 32 8-bit integers with an f16 scale (8.5 bits a number); heads of a multiple of 32
 };
 
 /// Overrides of a model's rotary position embedding, to extend its window (study section 1.11).

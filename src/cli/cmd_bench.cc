@@ -8,6 +8,7 @@
 #include "cli/exit_codes.h"
 #include "cli/machine_ceiling.h"
 #include "cli/option_helpers.h"
+#include "cli/options_beacon.h"
 #include "cli/options_model.h"
 #include "cli/options_output.h"
 #include "cli/terminal.h"
@@ -171,10 +172,7 @@ void add_bench(CLI::App& bench, Action& action, bool decode) {
   value("--stride", options.stride, "Raw tokens let go when a window is full; 0 = the window");
   value("--sink", options.sink, "First tokens kept for ever");
   command.add_flag("--no-beacons", options.no_beacons, "A plain model: every token stays raw");
-  add_choice<MemoryType>(
-      command, "--memory-type", options.memory_type,
-      {{"auto", MemoryType::kAuto}, {"f32", MemoryType::kF32}, {"bf16", MemoryType::kBF16}},
-      "Numbers in memory; auto = as computed");
+  add_memory_type_option(command, options.memory_type);
   value("--runs", options.runs, "Measured runs, after one to warm up")->check(whole_number<int>(1));
   if (decode) {
     value("--decode-tokens", options.decode_tokens, "Tokens to generate")

@@ -113,6 +113,15 @@ void set_ratio(BeaconOptions& options, const std::string& text) {
   options.ratios = ratios;
 }
 
+CLI::Option* add_memory_type_option(CLI::App& command, MemoryType& type) {
+  return add_choice<MemoryType>(command, "--memory-type", type,
+                                {{"auto", MemoryType::kAuto},
+                                 {"f32", MemoryType::kF32},
+                                 {"bf16", MemoryType::kBF16},
+                                 {"q8_0", MemoryType::kQ8_0}},
+                                "Numbers in memory; auto = as computed, q8_0 = 8 bits and scales");
+}
+
 void add_beacon_options(CLI::App& command, SessionOptions& options) {
   add_shape_options(command, options.beacons);
   add_rule_options(command, options.beacons);
@@ -123,11 +132,7 @@ void add_beacon_options(CLI::App& command, SessionOptions& options) {
       ->check(whole_number<int64_t>(0))
       ->capture_default_str()
       ->group(kGroup);
-  add_choice<MemoryType>(
-      command, "--memory-type", options.memory_type,
-      {{"auto", MemoryType::kAuto}, {"f32", MemoryType::kF32}, {"bf16", MemoryType::kBF16}},
-      "Numbers in memory; auto = as computed")
-      ->group(kGroup);
+  add_memory_type_option(command, options.memory_type)->group(kGroup);
 }
 
 }  // namespace beacon::cli

@@ -12,6 +12,9 @@ namespace beacon::cli {
 // --skip-last --no-beacons --beyond-positions --expected-tokens --beacon-seed --memory-type
 void add_beacon_options(CLI::App& command, SessionOptions& options);
 
+// --memory-type alone.
+CLI::Option* add_memory_type_option(CLI::App& command, MemoryType& type);
+
 // Throws CLI::ValidationError when one of the options above but --beyond-positions was given: a memory file
 // brings its own.
 void refuse_beacon_options(const CLI::App& command);

@@ -41,7 +41,7 @@ int run_guarded(const Action& action) {
     report(error.what());
     return exit_code(error.code());
   } catch (const std::bad_alloc&) {
-    report("out of memory; a smaller window, a larger ratio or --memory-type bf16 needs less");
+    report("out of memory; a smaller window, a larger ratio or --memory-type q8_0 needs less");
   } catch (const std::exception& error) {
     report(fmt::format("internal error: {}", error.what()));
   }

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "engine/memory_impl.h"
+#include "ops/key_rows.h"
 
 namespace beacon {
 
@@ -24,6 +25,11 @@ at::ScalarType memory_scalar(MemoryType type, const Model::Impl& model) {
       return at::kFloat;
     case MemoryType::kBF16:
       return at::kBFloat16;
+    case MemoryType::kQ8_0:
+      require(model.info.head_dim % dtype_info(DType::kQ8_0).block_elements == 0, ErrorCode::kUnsupported,
+              "a memory of q8_0 needs heads of a multiple of {} numbers, this model's have {}; use bf16",
+              dtype_info(DType::kQ8_0).block_elements, model.info.head_dim);
+      return ops::kBlockRows;
     case MemoryType::kAuto:
       break;
   }

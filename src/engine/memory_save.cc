@@ -9,6 +9,7 @@
 #include "engine/memory_impl.h"
 #include "engine/window_setup.h"
 #include "memory/memory_file.h"
+#include "ops/key_rows.h"
 #include "window/state.h"
 
 namespace beacon {
@@ -45,7 +46,7 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
 }
 
-// One piece per head of a view [1, K, R, H], whose rows lie together.
+// One piece per head of a view [1, K, R, width], whose rows lie together.
 std::vector<MemoryFileWriter::Bytes> head_pieces(const at::Tensor& t) {
   std::vector<MemoryFileWriter::Bytes> pieces;
   const auto head_bytes = static_cast<size_t>(t.size(2) * t.size(3) * static_cast<int64_t>(t.element_size()));
@@ -77,7 +78,7 @@ MemoryManifest make_manifest(const Memory::Impl& memory, const std::string& titl
   manifest.layers = geometry.num_layers;
   manifest.kv_heads = geometry.num_kv_heads;
   manifest.head_dim = geometry.head_dim;
-  manifest.dtype = geometry.type == at::kBFloat16 ? DType::kBF16 : DType::kF32;
+  manifest.dtype = ops::row_dtype(geometry.type);
   manifest.keys = keys_of(geometry);
   manifest.sink_rows = counts.sink;
   manifest.beacon_rows = counts.beacons;
@@ -94,6 +95,13 @@ std::vector<int32_t> open_tokens(const Memory::Impl& memory) {
   for (const OpenRow& row : memory.state.planner.state().open) raw += row.kind == SlotKind::kRaw ? 1 : 0;
   raw = std::min(raw, memory.recent.size());
   return {memory.recent.end() - static_cast<int64_t>(raw), memory.recent.end()};
+}
+
+// As --memory-type spells it.
+std::string memory_type_name(DType type) {
+  std::string name(dtype_info(type).name);
+  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return name;
 }
 
 template <typename T>
@@ -127,11 +135,11 @@ void check_belongs(const MemoryManifest& manifest, const Model& model) {
           info.num_key_value_heads, info.head_dim);
 }
 
-// A view [1, K, R, H] of a block; copied by KvMemory::from_rows.
+// A view [1, K, R, width] of a block; copied by KvMemory::from_rows.
 at::Tensor tensor_of(const TensorView& block) {
-  const auto type = block.dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
+  const at::ScalarType type = ops::row_scalar(block.dtype);
   return at::from_blob(const_cast<std::byte*>(block.bytes.data()),
-                       {1, block.shape.at(0), block.shape.at(1), block.shape.at(2)},
+                       {1, block.shape.at(0), block.shape.at(1), ops::row_width(type, block.shape.at(2))},
                        at::TensorOptions().dtype(type));
 }
 
@@ -276,11 +284,10 @@ Memory Memory::load(const std::filesystem::path& path, std::shared_ptr<const Mod
   const auto file = MemoryFile::open(path);
   const MemoryManifest& manifest = file->manifest();
   check_belongs(manifest, *model);
-  require(manifest.dtype == DType::kF32 || manifest.dtype == DType::kBF16, ErrorCode::kUnsupported,
-          "the memory holds {} keys; F32 or BF16 was expected", dtype_info(manifest.dtype).name);
+  require(manifest.dtype != DType::kF16, ErrorCode::kUnsupported,
+          "the memory holds F16 keys; F32, BF16 or Q8_0 was expected");
   const WindowOptions options = window_from_json(manifest.window_options);
-  const at::ScalarType type = manifest.dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
-  auto impl = std::make_unique<Impl>(std::move(model), options, type);
+  auto impl = std::make_unique<Impl>(std::move(model), options, ops::row_scalar(manifest.dtype));
   require(manifest.keys == keys_of(impl->state.kv.geometry()), ErrorCode::kMismatch,
           "the memory keeps its keys in another form (rotated or not) than the model's rope and its options "
           "need");
@@ -305,15 +312,16 @@ MemoryFileInfo inspect_memory_file(const std::filesystem::path& path, bool verif
   };
   info.rope = fmt::format("{}, theta {}, factor {}", entry("kind"), entry("theta"), entry("factor"));
   info.options_json = manifest.window_options;
-  info.memory_type = manifest.dtype == DType::kBF16 ? "bf16" : "f32";
+  info.memory_type = memory_type_name(manifest.dtype);
   info.file_bytes = static_cast<int64_t>(file->file_bytes());
   info.layers = manifest.layers;
   info.kv_heads = manifest.kv_heads;
   info.head_dim = manifest.head_dim;
 
   Ledger& ledger = info.ledger;
-  const int64_t row_bytes = 2 * manifest.layers * manifest.kv_heads * manifest.head_dim *
-                            static_cast<int64_t>(dtype_info(manifest.dtype).block_bytes);
+  const auto head_bytes =
+      static_cast<int64_t>(*dtype_bytes(manifest.dtype, static_cast<uint64_t>(manifest.head_dim)));
+  const int64_t row_bytes = 2 * manifest.layers * manifest.kv_heads * head_bytes;
   ledger.tokens_read = manifest.tokens_read;
   ledger.sink_rows = manifest.sink_rows;
   ledger.beacon_rows = manifest.beacon_rows;

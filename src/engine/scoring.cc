@@ -52,8 +52,7 @@ std::vector<float> score_tokens(const Model& model, const ScoreOptions& wanted, 
                     "score fewer tokens or use a larger ratio, or read on regardless with beyond_positions");
   }
   TransformerScratch scratch;
-  scratch.linear.compute = impl.compute;
-  scratch.linear.integers = impl.integers;
+  set_compute(impl, scratch);
 
   // Hidden states cost the last layer's feed-forward part: rows nobody scores do without.
   const int64_t silent = wanted.from - 1;

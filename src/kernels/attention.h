@@ -12,7 +12,8 @@
 
 namespace beacon::kernels {
 
-// An array [rows, heads, H] of kF32 or kBF16 with unit stride over H; strides in elements.
+// An array [rows, heads, H] of kF32 or kBF16 with unit stride over H, strides in elements; or, for k and v of
+// the forward pass and H a multiple of 32, of kQ8_0 blocks, strides in bytes.
 struct HeadArray {
   const void* data = nullptr;
   int64_t row_stride = 0;
@@ -27,8 +28,9 @@ struct HeadOutput {
 };
 
 // Preconditions, checked by the caller: T, S >= 1; without a mask T <= S; N a multiple of K; values finite.
-// Outputs overlap nothing. k and v have one type, and for the backward pass everything has it. When q has it
-// too and it is kBF16, processors that can multiply bf16 (with f32 sums), and weights are rounded to it.
+// Outputs overlap nothing. k and v have one type, and for the backward pass everything has it. Where q is
+// kBF16 and k and v are not kF32, processors that can multiply bf16 (with f32 sums), and weights and what
+// kQ8_0 stands for are rounded to it.
 struct AttentionParams {
   HeadArray q;  // [T, N, H] after RoPE
   HeadArray k;  // [S, K, H] after RoPE

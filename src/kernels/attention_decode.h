@@ -9,15 +9,16 @@
 
 namespace beacon::kernels {
 
-// Strides are in elements. Preconditions, checked by the caller: 1 <= T; without a mask T <= S; N a multiple
-// of K; kv_type F32 or BF16; q, k, v unit stride over H. Values must be finite even where they are masked (0
+// Strides are in elements, those of kQ8_0 rows in bytes. Preconditions, checked by the caller: 1 <= T;
+// without a mask T <= S; N a multiple of K; kv_type F32, BF16, or Q8_0 with H a multiple of 32; q, k, v unit
+// stride over H. Values must be finite even where they are masked (0
 // * NaN = NaN).
 struct AttentionDecodeParams {
   const float* q = nullptr;  // [T, N, H]
   int64_t q_row_stride = 0;
   int64_t q_head_stride = 0;
 
-  DType kv_type = DType::kF32;  // kF32 or kBF16
+  DType kv_type = DType::kF32;  // kF32, kBF16 or kQ8_0
   const void* k = nullptr;      // [K, S, H] after RoPE
   int64_t k_head_stride = 0;
   int64_t k_row_stride = 0;

@@ -21,6 +21,11 @@ void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noe
 // The same, rounded to bf16 (nearest even).
 void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept;
 
+// n floats (a multiple of 32) as blocks of kQ8_0: a scale of max |x| / 127 rounded to f16, then x / scale
+// rounded to nearest even, at most 127 in size. The same bits with every ISA. A block with a NaN or an
+// infinity gets a NaN scale, so that it shows in results; one above 127 * 65504 an infinite one.
+void quantize_row_q8_0(const float* src, std::byte* dst, int64_t n) noexcept;
+
 // Rounded to nearest even; a NaN stays a (quiet) NaN with its sign; values beyond the range become infinite;
 // subnormal numbers are kept.
 void f32_to_bf16(const float* src, uint16_t* dst, int64_t n) noexcept;

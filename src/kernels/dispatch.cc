@@ -20,6 +20,10 @@ void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_
   active_table().dequantize_row_bf16(type, src, dst, n);
 }
 
+void quantize_row_q8_0(const float* src, std::byte* dst, int64_t n) noexcept {
+  active_table().quantize_row_q8_0(src, dst, n);
+}
+
 void f32_to_bf16(const float* src, uint16_t* dst, int64_t n) noexcept {
   active_table().f32_to_bf16(src, dst, n);
 }

@@ -16,6 +16,7 @@ namespace beacon::kernels {
 struct KernelTable {
   void (*dequantize_row)(DType type, const std::byte* src, float* dst, int64_t n) noexcept;
   void (*dequantize_row_bf16)(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept;
+  void (*quantize_row_q8_0)(const float* src, std::byte* dst, int64_t n) noexcept;
   void (*f32_to_bf16)(const float* src, uint16_t* dst, int64_t n) noexcept;
   void (*f32_to_f16)(const float* src, uint16_t* dst, int64_t n) noexcept;
   void (*bf16_to_f32)(const uint16_t* src, float* dst, int64_t n) noexcept;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "ops/key_rows.h"
 
 namespace beacon {
 namespace {
@@ -17,10 +18,9 @@ at::Tensor narrow_rows(const at::Tensor& t, int64_t begin, int64_t count) {
 }
 
 // A tensor of the new capacity with the first `used` rows of the old one.
-at::Tensor regrown(const at::Tensor& old, int64_t used, const KvGeometry& g, int64_t capacity,
+at::Tensor regrown(const at::Tensor& old, int64_t used, const KvGeometry& g, int64_t capacity, int64_t width,
                    at::ScalarType type) {
-  at::Tensor bigger =
-      at::empty({g.batch, g.num_kv_heads, capacity, g.head_dim}, at::TensorOptions().dtype(type));
+  at::Tensor bigger = at::empty({g.batch, g.num_kv_heads, capacity, width}, at::TensorOptions().dtype(type));
   if (used > 0) narrow_rows(bigger, 0, used).copy_(narrow_rows(old, 0, used));
   return bigger;
 }
@@ -49,12 +49,14 @@ at::Tensor rotated(const at::Tensor& k_pre, const ops::RopeTable& table) {
 
 }  // namespace
 
+int64_t KvGeometry::row_width() const { return ops::row_width(type, head_dim); }
+
 int64_t KvGeometry::row_bytes() const {
-  return 2 * batch * num_layers * num_kv_heads * head_dim * static_cast<int64_t>(c10::elementSize(type));
+  return 2 * batch * num_layers * num_kv_heads * row_width() * static_cast<int64_t>(c10::elementSize(type));
 }
 
 KvMemory::KvMemory(const KvGeometry& geometry) : geometry_(geometry) {
-  BEACON_CHECK(geometry.type == at::kFloat || geometry.type == at::kBFloat16);
+  ops::row_dtype(geometry.type);  // checks it
   layers_.resize(static_cast<size_t>(geometry.num_layers));
 }
 
@@ -62,11 +64,12 @@ void KvMemory::grow(int64_t capacity, int64_t open_capacity) {
   const int64_t used = counts_.total();
   for (Layer& layer : layers_) {
     if (capacity > capacity_) {
-      layer.k = regrown(layer.k, used, geometry_, capacity, geometry_.type);
-      layer.v = regrown(layer.v, used, geometry_, capacity, geometry_.type);
+      layer.k = regrown(layer.k, used, geometry_, capacity, geometry_.row_width(), geometry_.type);
+      layer.v = regrown(layer.v, used, geometry_, capacity, geometry_.row_width(), geometry_.type);
     }
     if (open_capacity > open_capacity_) {
-      layer.k_pre = regrown(layer.k_pre, counts_.open, geometry_, open_capacity, at::kFloat);
+      layer.k_pre =
+          regrown(layer.k_pre, counts_.open, geometry_, open_capacity, geometry_.head_dim, at::kFloat);
     }
   }
   capacity_ = std::max(capacity_, capacity);
@@ -95,15 +98,18 @@ void KvMemory::write(int64_t layer_index, const at::Tensor& k_pre, const at::Ten
   const int64_t at_row = counts_.total();
   BEACON_CHECK(at_row + rows <= capacity_);
   const at::Tensor k_bkth = by_head(k_pre, geometry_);
-  if (geometry_.keys_rotated) {
-    const at::Tensor k = narrow_rows(layer.k, at_row, rows);
+  const at::Tensor k = narrow_rows(layer.k, at_row, rows);
+  if (!geometry_.keys_rotated) {
+    ops::store_rows(k_bkth, k);
+  } else if (geometry_.type == ops::kBlockRows) {
+    ops::store_rows(rotated(k_bkth.to(at::kFloat), table), k);
+  } else {
     for (int64_t b = 0; b < geometry_.batch; ++b)
       ops::apply_rope(k_bkth[b].transpose(0, 1), table, k[b].transpose(0, 1));
-    if (geometry_.windows_close) narrow_rows(layer.k_pre, counts_.open, rows).copy_(k_bkth);
-  } else {
-    narrow_rows(layer.k, at_row, rows).copy_(k_bkth);
   }
-  narrow_rows(layer.v, at_row, rows).copy_(by_head(v, geometry_));
+  if (geometry_.keys_rotated && geometry_.windows_close)
+    narrow_rows(layer.k_pre, counts_.open, rows).copy_(k_bkth);
+  ops::store_rows(by_head(v, geometry_), narrow_rows(layer.v, at_row, rows));
 }
 
 at::Tensor KvMemory::keys(int64_t layer, int64_t new_rows) const {
@@ -117,7 +123,7 @@ at::Tensor KvMemory::values(int64_t layer, int64_t new_rows) const {
 at::Tensor KvMemory::used_rows(const at::Tensor& held, int64_t new_rows) const {
   if (held.defined()) return narrow_rows(held, 0, counts_.total() + new_rows);
   BEACON_CHECK(counts_.total() + new_rows == 0);  // nothing was reserved yet
-  return at::empty({geometry_.batch, geometry_.num_kv_heads, 0, geometry_.head_dim},
+  return at::empty({geometry_.batch, geometry_.num_kv_heads, 0, geometry_.row_width()},
                    at::TensorOptions().dtype(geometry_.type));
 }
 
@@ -149,7 +155,7 @@ void KvMemory::close(const KvClose& close, const ops::Rope& rope) {
     narrow_rows(layer.v, base, moved).copy_(v);
     if (geometry_.keys_rotated) {
       const at::Tensor k_pre = narrow_rows(layer.k_pre, 0, counts_.open).index_select(2, index);
-      narrow_rows(layer.k, base, moved).copy_(rotated(k_pre, table));
+      ops::store_rows(rotated(k_pre, table), narrow_rows(layer.k, base, moved));
       if (kept > 0) narrow_rows(layer.k_pre, 0, kept).copy_(narrow_rows(k_pre, moved - kept, kept));
     } else {
       const at::Tensor k = narrow_rows(layer.k, base, counts_.open).index_select(2, index);
@@ -202,17 +208,11 @@ KvMemory KvMemory::clone() const {
 void KvMemory::reset() { *this = KvMemory(geometry_); }
 
 KvMemory::Layer KvMemory::rows(int64_t layer_index) const {
-  const Layer& layer = layers_[static_cast<size_t>(layer_index)];
   Layer out;
-  const std::vector<int64_t> empty = {geometry_.batch, geometry_.num_kv_heads, 0, geometry_.head_dim};
-  const auto exact = [&](const at::Tensor& t, int64_t count, at::ScalarType type) {
-    return t.defined() ? narrow_rows(t, 0, count).clone(at::MemoryFormat::Contiguous)
-                       : at::empty(empty, at::TensorOptions().dtype(type));
-  };
-  out.k = exact(layer.k, counts_.total(), geometry_.type);
-  out.v = exact(layer.v, counts_.total(), geometry_.type);
-  if (geometry_.keys_rotated && geometry_.windows_close)
-    out.k_pre = exact(layer.k_pre, counts_.open, at::kFloat);
+  const auto exact = [](const at::Tensor& rows) { return rows.clone(at::MemoryFormat::Contiguous); };
+  out.k = exact(keys(layer_index, 0));
+  out.v = exact(values(layer_index, 0));
+  if (geometry_.keys_rotated && geometry_.windows_close) out.k_pre = exact(keys_before_rope(layer_index));
   return out;
 }
 
@@ -223,7 +223,7 @@ KvMemory KvMemory::from_rows(const KvGeometry& geometry, const KvCounts& counts,
   memory.reserve(counts.total());
   for (size_t l = 0; l < layers.size(); ++l) {
     const std::vector<int64_t> shape = {geometry.batch, geometry.num_kv_heads, counts.total(),
-                                        geometry.head_dim};
+                                        geometry.row_width()};
     BEACON_CHECK(layers[l].k.sizes() == shape && layers[l].v.sizes() == shape);
     if (counts.total() == 0) continue;
     narrow_rows(memory.layers_[l].k, 0, counts.total()).copy_(layers[l].k);

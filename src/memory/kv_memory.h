@@ -7,7 +7,7 @@
 // close rotates from the source and no error builds up. When the rotation follows the length (dynamic NTK) k
 // itself is before RoPE and there is no k_pre. rewind may drop any rows that were added after the mark.
 //
-// Letters: B batch, K KV heads, H head_dim.
+// Letters: B batch, K KV heads, H head_dim, X = geometry.row_width(), which is H unless rows are blocks.
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -25,11 +25,13 @@ struct KvGeometry {
   int64_t num_layers = 0;
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
-  at::ScalarType type = at::kFloat;  // of k and v: kFloat or kBFloat16
+  at::ScalarType type = at::kFloat;  // of k and v: kFloat, kBFloat16 or ops::kBlockRows (8-bit blocks)
   bool keys_rotated = true;          // false when the rotation follows the length
   bool windows_close = true;         // false: plain model, no k_pre needed
 
   bool operator==(const KvGeometry&) const = default;
+  // Numbers of type in a row of one head.
+  int64_t row_width() const;
   // Of k and v of one row in all layers.
   int64_t row_bytes() const;
 };
@@ -54,8 +56,8 @@ class KvMemory {
   // One layer. Only the first counts().total() (k, v) or counts().open (k_pre) rows of the capacity are
   // meaningful.
   struct Layer {
-    at::Tensor k;      // [B, K, capacity, H]
-    at::Tensor v;      // [B, K, capacity, H]
+    at::Tensor k;      // [B, K, capacity, X]
+    at::Tensor v;      // [B, K, capacity, X]
     at::Tensor k_pre;  // f32 [B, K, open capacity, H], or undefined
   };
 
@@ -79,7 +81,7 @@ class KvMemory {
   // Writes the new rows of a layer behind the open window. k_pre (before RoPE) and v: f32 [B * T, K * H]
   // contiguous; the table has T rows and is not used when keys are kept unrotated.
   void write(int64_t layer, const at::Tensor& k_pre, const at::Tensor& v, const ops::RopeTable& table);
-  // Keys and values of a layer, the T rows just written included: views [B, K, total + T, H].
+  // Keys and values of a layer, the T rows just written included: views [B, K, total + T, X].
   at::Tensor keys(int64_t layer, int64_t new_rows) const;
   at::Tensor values(int64_t layer, int64_t new_rows) const;
   void finish(int64_t rows);
@@ -105,7 +107,7 @@ class KvMemory {
   // f32 [B, K, open, H], a view: the open window's keys before rotation; empty when they are not kept.
   at::Tensor keys_before_rope(int64_t layer) const;
 
-  // Exactly the meaningful rows, contiguous. k, v [B, K, total, H], k_pre [B, K, open, H].
+  // Exactly the meaningful rows, contiguous. k, v [B, K, total, X], k_pre [B, K, open, H].
   Layer rows(int64_t layer) const;
   // The inverse: takes over rows for all layers. Shapes are checked (kInternal otherwise).
   static KvMemory from_rows(const KvGeometry& geometry, const KvCounts& counts, std::span<const Layer> layers,

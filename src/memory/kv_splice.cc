@@ -5,18 +5,22 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ops/key_rows.h"
 
 namespace beacon {
 namespace {
 
 at::Tensor rows(const at::Tensor& t, int64_t begin, int64_t count) { return t.narrow(2, begin, count); }
 
-// [.., R, H] f32, each row turned by the table's row (or by its only row).
-at::Tensor turn(const at::Tensor& keys, const ops::RopeTable& table) {
-  const at::Tensor k = keys.to(at::kFloat).contiguous();
-  at::Tensor out = at::empty_like(k);
+// Keys as f32 [B, K, R, H], each row turned by the table's row (or by its only row), as rows of `type`.
+at::Tensor turned_rows(const at::Tensor& keys, const ops::RopeTable& table, at::ScalarType type) {
+  const at::Tensor k = keys.contiguous();
+  at::Tensor turned = at::empty_like(k);
   const std::vector<int64_t> flat = {k.numel() / k.size(3), 1, k.size(3)};
-  ops::apply_rope(k.view(flat), table, out.view(flat));
+  ops::apply_rope(k.view(flat), table, turned.view(flat));
+  const at::Tensor out = at::empty({k.size(0), k.size(1), k.size(2), ops::row_width(type, k.size(3))},
+                                   at::TensorOptions().dtype(type));
+  ops::store_rows(turned, out);
   return out;
 }
 
@@ -29,12 +33,13 @@ at::Tensor keys_at(const KvPiece& piece, int64_t layer, int64_t at_position, con
   const int64_t settled = std::clamp<int64_t>(open_begin - piece.begin, 0, piece.count);
   const int64_t shift = at_position - piece.begin;
   at::Tensor front = rows(held, 0, settled);
-  if (settled > 0 && shift != 0) front = turn(front, rope.shift(shift)).to(held.scalar_type());
+  if (settled > 0 && shift != 0)
+    front = turned_rows(ops::float_rows(front), rope.shift(shift), held.scalar_type());
   const int64_t open = piece.count - settled;
   if (open == 0) return front;
   const at::Tensor before = rows(source.keys_before_rope(layer), piece.begin + settled - open_begin, open);
   const at::Tensor back =
-      turn(before, rope.table(at_position + settled, open, source.longest())).to(held.scalar_type());
+      turned_rows(before, rope.table(at_position + settled, open, source.longest()), held.scalar_type());
   return at::cat({front, back}, 2);
 }
 

@@ -56,10 +56,8 @@ void MemoryFileWriter::add_block(std::string name, DType dtype, std::vector<int6
                                  std::vector<Bytes> pieces) {
   uint64_t given = 0;
   for (const auto& piece : pieces) given += piece.size();
-  std::optional<uint64_t> expected = static_cast<uint64_t>(dtype_info(dtype).block_bytes);
-  for (const int64_t d : shape)
-    expected = expected && d >= 0 ? checked_mul(*expected, static_cast<uint64_t>(d)) : std::nullopt;
-  require(!is_quantised(dtype) && expected == given, ErrorCode::kInvalidArgument,
+  const bool held = !is_quantised(dtype) || dtype == DType::kQ8_0;
+  require(held && dense_bytes(dtype, shape) == given, ErrorCode::kInvalidArgument,
           "block '{}': {} [{}] does not take the {} bytes given", name, dtype_info(dtype).name,
           fmt::join(shape, ", "), given);
   blocks_.push_back({{std::move(name), dtype, std::move(shape), 0, given, 0}, std::move(pieces)});

@@ -94,7 +94,8 @@ std::string printable(std::string text) {
 DType dtype_from_name(const std::string& where, const std::string& name) {
   for (int i = 0; i <= static_cast<int>(DType::kF64); ++i) {
     const auto type = static_cast<DType>(i);
-    if (!is_quantised(type) && dtype_info(type).name == name) return type;
+    const bool held = !is_quantised(type) || type == DType::kQ8_0;
+    if (held && dtype_info(type).name == name) return type;
   }
   fail(ErrorCode::kUnsupported, "{}: dtype '{}' is not one this program reads", where, printable(name));
 }
@@ -168,9 +169,12 @@ MemoryManifest read_manifest(const Json& json) {
   const int64_t batch = f.integer("batch", 1, kInt64Max);
   require(batch == 1, ErrorCode::kUnsupported, "manifest: a batch of {} rows; memory files hold one", batch);
   m.dtype = dtype_from_name("manifest", f.text("dtype", 1, Limits::kNameBytes));
-  require(m.dtype == DType::kF32 || m.dtype == DType::kBF16 || m.dtype == DType::kF16,
-          ErrorCode::kUnsupported, "manifest: keys and values are {}, expected F32, BF16 or F16",
-          dtype_info(m.dtype).name);
+  require(
+      m.dtype == DType::kF32 || m.dtype == DType::kBF16 || m.dtype == DType::kF16 || m.dtype == DType::kQ8_0,
+      ErrorCode::kUnsupported, "manifest: keys and values are {}, expected F32, BF16, F16 or Q8_0",
+      dtype_info(m.dtype).name);
+  require(m.head_dim % dtype_info(m.dtype).block_elements == 0, ErrorCode::kBadFile,
+          "manifest: heads of {} numbers are not whole blocks of {}", m.head_dim, dtype_info(m.dtype).name);
   m.keys = read_keys(f);
   const Fields rows(f.get("rows"), "manifest: rows");
   m.sink_rows = rows.integer("sink", 0, Limits::kTokens);
@@ -198,11 +202,9 @@ uint64_t read_hash(const Fields& f) {
 
 // Size from dtype and shape; the stored byte count must say the same.
 void check_block_size(const MemoryBlockEntry& b) {
-  std::optional<uint64_t> bytes = static_cast<uint64_t>(dtype_info(b.dtype).block_bytes);
-  for (const int64_t d : b.shape)
-    bytes = bytes ? checked_mul(*bytes, static_cast<uint64_t>(d)) : std::nullopt;
-  require(bytes == b.bytes, ErrorCode::kBadFile, "block '{}': {} [{}] does not take the {} bytes it claims",
-          b.name, dtype_info(b.dtype).name, fmt::join(b.shape, ", "), b.bytes);
+  require(dense_bytes(b.dtype, b.shape) == b.bytes, ErrorCode::kBadFile,
+          "block '{}': {} [{}] does not take the {} bytes it claims", b.name, dtype_info(b.dtype).name,
+          fmt::join(b.shape, ", "), b.bytes);
 }
 
 MemoryBlockEntry read_block(const Json& json) {
@@ -256,6 +258,19 @@ Json manifest_fields(const MemoryManifest& m) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> dense_bytes(DType dtype, const std::vector<int64_t>& shape) {
+  const auto info = dtype_info(dtype);
+  auto bytes = std::optional(static_cast<uint64_t>(info.block_bytes));
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const bool blocks = i + 1 == shape.size() && info.block_elements > 1;
+    if (shape[i] < 0 || (blocks && shape[i] % info.block_elements != 0)) return std::nullopt;
+    bytes =
+        bytes ? checked_mul(*bytes, static_cast<uint64_t>(blocks ? shape[i] / info.block_elements : shape[i]))
+              : std::nullopt;
+  }
+  return shape.empty() && info.block_elements > 1 ? std::nullopt : bytes;
+}
 
 std::string manifest_to_json(const MemoryManifest& manifest, const std::vector<MemoryBlockEntry>& blocks) {
   std::string text;

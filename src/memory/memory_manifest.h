@@ -45,7 +45,7 @@ struct MemoryManifest {
   int64_t layers = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
-  DType dtype = DType::kF32;  // of keys and values: F32, BF16 or F16
+  DType dtype = DType::kF32;  // of keys and values: F32, BF16, F16 or Q8_0
   MemoryKeys keys = MemoryKeys::kRotated;
   int64_t sink_rows = 0;
   int64_t beacon_rows = 0;
@@ -71,6 +71,9 @@ struct MemoryBlockEntry {
 
   bool operator==(const MemoryBlockEntry&) const = default;
 };
+
+// Bytes of a dense tensor; nothing where that overflows, a size is negative or rows are not whole blocks.
+std::optional<uint64_t> dense_bytes(DType dtype, const std::vector<int64_t>& shape);
 
 struct ParsedManifest {
   MemoryManifest manifest;

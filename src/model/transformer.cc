@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "ops/embedding.h"
+#include "ops/key_rows.h"
 #include "ops/norm.h"
 #include "ops/swiglu.h"
 
@@ -261,7 +262,7 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
   const auto key_type = rope_.follows_length() ? at::kFloat : all.parts[0].memory->geometry().type;
   const bool many = std::all_of(wanted.parts.begin(), wanted.parts.end(),
                                 [](const Part& part) { return part.rows > ops::kFewQueries; });
-  const auto type = many && key_type == wanted.type ? key_type : at::kFloat;
+  const auto type = many && key_type != at::kFloat ? wanted.type : at::kFloat;
   const at::Tensor turned = type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type);
   const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type);
   const at::Tensor& gate = weights_.layers[index].beacon.gate;
@@ -274,7 +275,7 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
     ops::apply_rope(part.of(q).view(heads), part.table, part.of(turned).view(heads));
     const at::Tensor keys = visible_keys(all.parts[i], layer);
     at::Tensor values = part.memory->values(layer, all.parts[i].rows);
-    if (values.scalar_type() != keys.scalar_type()) values = values.to(keys.scalar_type());
+    if (values.scalar_type() != keys.scalar_type()) values = ops::float_rows(values);
     ops::AttentionOptions options;
     options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
     options.mask = part.mask;
@@ -322,8 +323,7 @@ at::Tensor Transformer::visible_keys(const Part& part, int64_t layer) const {
   const at::Tensor keys = part.memory->keys(layer, part.rows);
   if (!rope_.follows_length()) return keys;
   // They were kept before rotation: turn all of them by today's frequencies.
-  const at::Tensor turned =
-      keys.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
+  const at::Tensor turned = ops::float_rows(keys);
   const at::Tensor rows = turned.view({-1, 1, config_.head_dim});
   ops::apply_rope(rows, part.key_table, rows);
   return turned;

@@ -9,6 +9,7 @@
 #include "kernels/attention.h"
 #include "kernels/attention_decode.h"
 #include "ops/element_type.h"
+#include "ops/key_rows.h"
 
 namespace beacon::ops {
 namespace {
@@ -18,12 +19,12 @@ kernels::HeadArray heads_of(const at::Tensor& x, int64_t head_dim) {
   return {x.const_data_ptr(), x.stride(0), head_dim, element_type(x)};
 }
 
-// x [K, S, H] as rows of heads.
+// x [K, S, width] as rows of heads.
 kernels::HeadArray rows_of(const at::Tensor& x) {
-  return {x.const_data_ptr(), x.stride(1), x.stride(0), element_type(x)};
+  return {x.const_data_ptr(), x.stride(1), x.stride(0), row_dtype(x.scalar_type())};
 }
 
-// One batch row: q, out [T, N * H], k, v [K, S, H].
+// One batch row: q, out [T, N * H], k, v [K, S, width].
 struct Heads {
   at::Tensor q, k, v, out;
 };
@@ -32,7 +33,7 @@ struct Heads {
 template <typename Params>
 Params shared_params(const Heads& x, const AttentionOptions& options) {
   Params params;
-  params.head_dim = x.k.size(2);
+  params.head_dim = row_head_dim(x.k);
   params.num_queries = x.q.size(0);
   params.num_keys = x.k.size(1);
   params.num_heads = x.q.size(1) / params.head_dim;
@@ -68,7 +69,7 @@ kernels::AttentionDecodeParams decode_params(const Heads& x, const AttentionOpti
   params.q = x.q.const_data_ptr<float>();
   params.q_row_stride = x.q.stride(0);
   params.q_head_stride = params.head_dim;
-  params.kv_type = element_type(x.k);
+  params.kv_type = row_dtype(x.k.scalar_type());
   params.k = x.k.const_data_ptr();
   params.k_head_stride = x.k.stride(0);
   params.k_row_stride = x.k.stride(1);
@@ -99,7 +100,7 @@ void run_keys(const Heads& x, const AttentionOptions& options, AttentionContext&
 void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
                const at::Tensor& out, AttentionContext& context) {
   BEACON_CHECK(q.dim() == 3 && k.dim() == 4 && v.sizes() == k.sizes() && out.sizes() == q.sizes());
-  BEACON_CHECK(q.size(2) % (k.size(1) * k.size(3)) == 0 && k.stride(3) == 1 && v.stride(3) == 1);
+  BEACON_CHECK(q.size(2) % (k.size(1) * row_head_dim(k)) == 0 && k.stride(3) == 1 && v.stride(3) == 1);
   BEACON_CHECK(options.mask.defined() || k.size(2) >= q.size(1));
   BEACON_CHECK(!options.mask.defined() ||
                (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2)));
@@ -118,12 +119,15 @@ void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, co
 
 at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionOptions& options) {
-  const int64_t kv_heads = k.size(1), keys = k.size(2), head_dim = k.size(3);
+  const int64_t kv_heads = k.size(1), keys = k.size(2), head_dim = row_head_dim(k);
   const int64_t batch = q.size(0), rows = q.size(1), heads = q.size(2) / head_dim;
   const auto group = heads / kv_heads;
   const at::Tensor q_bnth = q.reshape({batch, rows, heads, head_dim}).transpose(1, 2).to(at::kFloat);
-  const at::Tensor k_bnsh = k.to(at::kFloat).repeat_interleave(group, 1);
-  const at::Tensor v_bnsh = v.to(at::kFloat).repeat_interleave(group, 1);
+  const auto wide = [](const at::Tensor& x) {
+    return x.scalar_type() == kBlockRows ? float_rows(x) : x.to(at::kFloat);
+  };
+  const at::Tensor k_bnsh = wide(k).repeat_interleave(group, 1);
+  const at::Tensor v_bnsh = wide(v).repeat_interleave(group, 1);
   at::Tensor scores = at::matmul(q_bnth, k_bnsh.transpose(2, 3)) * options.scale;
   if (options.gate.defined()) {
     scores = scores + options.gate.reshape({heads, 1, 1}) * options.gated_keys.to(at::kFloat);

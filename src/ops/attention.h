@@ -27,10 +27,10 @@ struct AttentionContext {
 // Up to this many f32 queries are bound by the reading of keys and values, which are then split over threads.
 inline constexpr int64_t kFewQueries = 8;
 
-// out = softmax(scale q k^T + gate + mask) v. q, out [B, T, N * H] contiguous, of one type, and k, v [B, K,
-// S, H] with unit stride in H, of one type; types are f32 and bf16. Keys are rotated already. Where all are
-// bf16 and the processor multiplies it, products and weights are bf16 and sums f32; else all arithmetic is
-// f32.
+// out = softmax(scale q k^T + gate + mask) v. q, out [B, T, N * H] contiguous, of one type, and k, v rows [B,
+// K, S, width] as key_rows.h has them, of one type. Keys are rotated already. Where q is bf16, k and v are
+// not f32 and the processor multiplies bf16, products and weights are bf16 and sums f32; else all arithmetic
+// is f32.
 void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
                const at::Tensor& out, AttentionContext& context);
 

@@ -108,6 +108,21 @@ class GenerateTest(BeaconTestCase):
                          first["ledger"]["tokens_read"] + 1 + second["prompt_tokens"] + 7)
         self.assert_error(["generate", "-m", self.model, "--memory", path, "-p", "x", "--window", "32"], 2, "--window")
 
+    def test_memory_in_blocks_takes_half_of_bf16_and_goes_on(self):
+        model = tiny_model.write(self.folder / "wide.gguf", heads=1)
+        path = str(self.folder / "blocks.beacon")
+        arguments = ["generate", "-m", model, "--ignore-eos", "-n", 8]
+        ratio = ["--window", 32, "--ratio", 4, "-p", TEXT]
+        first = self.run_json(*arguments, *ratio, "--memory-type", "q8_0", "--save-memory", path)
+        wide = self.run_json(*arguments, *ratio, "--memory-type", "bf16")
+        self.assertEqual(first["ledger"]["beacon_bytes"] * 64, wide["ledger"]["beacon_bytes"] * 34)
+        self.assertEqual(self.run_json("memory", "info", path)["memory_type"], "q8_0")
+        second = self.run_json(*arguments, "-p", "And then?", "--memory", path)
+        self.assertEqual(second["ledger"]["tokens_read"],
+                         first["ledger"]["tokens_read"] + 1 + second["prompt_tokens"] + 7)
+        # Heads of 16 are not whole blocks.
+        self.assert_error(["generate", "-m", self.model, "-p", "x", "--memory-type", "q8_0"], 1, "multiple of 32")
+
     def test_invalid_utf8_is_read_with_replacement(self):
         answer = self.ask("--context", self.file("bad.txt", b"ab\xff\xfe\xc3"), "-p", "x")
         self.assertEqual(len(answer["ids"]), 8)

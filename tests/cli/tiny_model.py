@@ -105,8 +105,8 @@ def count(dims):
     return total
 
 
-def write(path, seed=1, positions=4096, chat_template=CHATML, eos="<|im_end|>", scale=3):
-    shape = {"hidden": 32, "layers": 2, "heads": 2, "kv": 1, "ffn": 64, "positions": positions}
+def write(path, seed=1, positions=4096, chat_template=CHATML, eos="<|im_end|>", scale=3, heads=2):
+    shape = {"hidden": 32, "layers": 2, "heads": heads, "kv": 1, "ffn": 64, "positions": positions}
     entries, vocab = metadata(shape, chat_template, eos)
     named = tensors(shape, vocab)
     infos, offset = b"", 0

@@ -45,6 +45,10 @@ class AttentionProblem {
       to->resize(from->size());
       reference::f32_to_bf16(from->data(), to->data(), static_cast<int64_t>(from->size()));
     }
+    if (c.kv_type == DType::kQ8_0) {
+      for (const auto& [from, to] : {std::pair(&k_, &k_blocks_), std::pair(&v_, &v_blocks_)})
+        *to = blocks_of(*from);
+    }
     for (int64_t i = 0; i < c.queries * (c.keys + 3); ++i) {
       const int64_t t = i / (c.keys + 3);
       const int64_t s = i % (c.keys + 3);
@@ -58,16 +62,24 @@ class AttentionProblem {
   AttentionDecodeParams params(std::vector<float>& out) const {
     const AttentionCase& c = case_;
     out.assign(static_cast<size_t>(c.queries * q_row_stride()), kUntouched);
-    const bool half = c.kv_type == DType::kBF16;
     AttentionDecodeParams p;
     p.q = q_.data();
     p.q_row_stride = p.out_row_stride = q_row_stride();
     p.q_head_stride = p.out_head_stride = c.head_dim + 1;
     p.kv_type = c.kv_type;
-    p.k = half ? static_cast<const void*>(k_half_.data()) : k_.data();
-    p.v = half ? static_cast<const void*>(v_half_.data()) : v_.data();
+    p.k = k_.data();
+    p.v = v_.data();
     p.k_head_stride = p.v_head_stride = kv_head_stride();
     p.k_row_stride = p.v_row_stride = c.head_dim + 2;
+    if (c.kv_type == DType::kBF16) {
+      p.k = k_half_.data();
+      p.v = v_half_.data();
+    } else if (c.kv_type == DType::kQ8_0) {
+      p.k = k_blocks_.data();
+      p.v = v_blocks_.data();
+      p.k_row_stride = p.v_row_stride = block_row_stride();
+      p.k_head_stride = p.v_head_stride = c.keys * block_row_stride() + 6;
+    }
     p.out = out.data();
     p.num_queries = c.queries;
     p.num_keys = c.keys;
@@ -109,11 +121,26 @@ class AttentionProblem {
 
  private:
   int64_t q_row_stride() const { return case_.heads * (case_.head_dim + 1) + 3; }
+  int64_t block_row_stride() const { return case_.head_dim / 32 * 34 + 3; }
+  // Rows [K, S] of floats as rows of blocks, with other gaps between them.
+  std::vector<std::byte> blocks_of(const std::vector<float>& rows) const {
+    const int64_t stride = block_row_stride();
+    std::vector<std::byte> blocks(static_cast<size_t>(case_.kv_heads * (case_.keys * stride + 6)));
+    for (int64_t k = 0; k < case_.kv_heads; ++k) {
+      for (int64_t s = 0; s < case_.keys; ++s) {
+        reference::quantize_row_q8_0(rows.data() + k * kv_head_stride() + s * (case_.head_dim + 2),
+                                     blocks.data() + k * (case_.keys * stride + 6) + s * stride,
+                                     case_.head_dim);
+      }
+    }
+    return blocks;
+  }
   int64_t kv_head_stride() const { return case_.keys * (case_.head_dim + 2) + 6; }
 
   AttentionCase case_;
   std::vector<float> q_, k_, v_, bias_;
   std::vector<uint16_t> k_half_, v_half_;
+  std::vector<std::byte> k_blocks_, v_blocks_;
   std::vector<uint8_t> mask_, bias_keys_;
 };
 
@@ -133,12 +160,15 @@ inline std::vector<AttentionCase> attention_cases() {
       {3, 70, 2, 2, 7},
       {6, 90, 4, 2, 50, DType::kBF16},
       {17, 65, 3, 1, 100},
+      {5, 130, 9, 3, 64, DType::kQ8_0},
+      {2, 70, 2, 1, 96, DType::kQ8_0},
   };
   for (const auto mask : {Case::kCausal, Case::kRandom, Case::kBlocks}) {
     for (const auto bias : {Case::kNone, Case::kRange, Case::kFlags}) {
       if (mask == Case::kCausal && bias == Case::kNone) continue;
       cases.push_back({70, 350, 6, 2, 16, DType::kF32, mask, bias});
       cases.push_back({5, 201, 6, 2, 64, DType::kBF16, mask, bias});
+      cases.push_back({3, 150, 6, 2, 32, DType::kQ8_0, mask, bias});
     }
   }
   // With a mask there may be more queries than keys.

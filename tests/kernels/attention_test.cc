@@ -282,6 +282,51 @@ TEST_P(AttentionTest, MasksAndBias) {
   }
 }
 
+// Keys and values in blocks of bytes, against the numbers they stand for; the blocks hold those exactly.
+TEST_P(AttentionTest, BlocksAreTheNumbersTheyStandFor) {
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    for (const auto mask : {Case::kCausal, Case::kRandom}) {
+      const Case c{70, 200, 6, 2, 64, type, mask, true};
+      Problem problem(c, random_);
+      Results expected(c), actual(c);
+      AttentionParams p = problem.params(expected);
+      std::vector<std::byte> blocks[2];
+      std::vector<float> wide[2];
+      std::vector<uint16_t> half[2];
+      HeadArray* const arrays[2] = {&p.k, &p.v};
+      HeadArray as_blocks[2];
+      const int64_t rows = c.keys * c.kv_heads, row_bytes = c.head_dim / 32 * 34;
+      for (int i = 0; i < 2; ++i) {
+        wide[i] = normal(rows * c.head_dim);
+        // Steps of 1 / 8 are exact in bf16, 15.875 in every block makes them the block's as well.
+        for (size_t j = 0; j < wide[i].size(); ++j)
+          wide[i][j] = j % 32 == 0 ? 15.875F : std::round(8 * wide[i][j]) / 8;
+        blocks[i].resize(static_cast<size_t>(rows * row_bytes));
+        half[i].resize(wide[i].size());
+        reference::f32_to_bf16(wide[i].data(), half[i].data(), rows * c.head_dim);
+        for (int64_t r = 0; r < rows; ++r)
+          reference::quantize_row_q8_0(wide[i].data() + r * c.head_dim, blocks[i].data() + r * row_bytes,
+                                       c.head_dim);
+        std::vector<float> back(wide[i].size());
+        reference::dequantize_row(DType::kQ8_0, blocks[i].data(), back.data(), rows * c.head_dim);
+        ASSERT_EQ(back, wide[i]);
+        *arrays[i] = {type == DType::kBF16 ? static_cast<const void*>(half[i].data()) : wide[i].data(),
+                      c.kv_heads * c.head_dim, c.head_dim, type};
+        as_blocks[i] = {blocks[i].data(), c.kv_heads * row_bytes, row_bytes, DType::kQ8_0};
+      }
+      p.scale /= 16;
+      run_forward(p);
+      p.k = as_blocks[0];
+      p.v = as_blocks[1];
+      p.out = actual.out.output();
+      p.lse = actual.lse.data();
+      run_forward(p);
+      EXPECT_EQ(actual.lse, expected.lse);
+      EXPECT_EQ(actual.out.values(), expected.out.values());
+    }
+  }
+}
+
 TEST_P(AttentionTest, QueriesThatSeeNothing) {
   const Case c{4, 50, 2, 2, 16, DType::kF32, Case::kRandom};
   Problem problem(c, random_);

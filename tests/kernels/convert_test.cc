@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernel_test.h"
+#include "kernels/reference/reference.h"
 
 namespace beacon::kernels {
 namespace {
@@ -131,6 +132,61 @@ TEST_P(ConvertTest, WritesNothingBeyondTheEnd) {
     EXPECT_EQ(halves[n], 7);
     EXPECT_EQ(back[n], 7.0F);
   }
+}
+
+std::vector<std::byte> q8_0_of(const std::vector<float>& x) {
+  std::vector<std::byte> blocks(x.size() / 32 * 34, std::byte{0xEE});
+  quantize_row_q8_0(x.data(), blocks.data(), static_cast<int64_t>(x.size()));
+  return blocks;
+}
+
+TEST_P(ConvertTest, RoundsToQ8_0) {
+  std::vector<float> x = normal(32 * 200);
+  // Blocks of all sizes, down to where the scale is a subnormal half or nothing.
+  for (size_t i = 0; i < x.size(); ++i) x[i] *= std::ldexp(1.0F, static_cast<int>(i / 32) - 150);
+  const auto blocks = q8_0_of(x);
+  std::vector<float> back(x.size());
+  dequantize_row(DType::kQ8_0, blocks.data(), back.data(), static_cast<int64_t>(x.size()));
+  for (size_t b = 0; b < x.size(); b += 32) {
+    double largest = 0;
+    for (size_t i = b; i < b + 32; ++i) largest = std::max(largest, std::fabs(static_cast<double>(x[i])));
+    if (largest / 127 >= 65504) continue;
+    // Half a step; the scale is rounded to 11 bits or to 2^-24, and what it is too small for is cut off.
+    const double scale_error = std::max(largest / 127 * 0x1p-11, 0x1p-25);
+    for (size_t i = b; i < b + 32; ++i)
+      ASSERT_NEAR(back[i], x[i], (largest / 127 + scale_error) / 2 * 1.0001 + 127 * scale_error) << i;
+  }
+  // The largest number of a block takes the largest step, and neighbours differ by one.
+  std::vector<float> ramp(32);
+  for (size_t i = 0; i < 32; ++i) ramp[i] = 0.25F * (static_cast<float>(i) * 8 - 127);
+  const auto steps = q8_0_of(ramp);
+  for (size_t i = 0; i < 32; ++i)
+    EXPECT_EQ(static_cast<int8_t>(steps[2 + i]), static_cast<int>(i) * 8 - 127) << i;
+}
+
+TEST_P(ConvertTest, Q8_0HasTheSameBitsEverywhere) {
+  std::vector<float> x = normal(32 * 100);
+  for (size_t i = 0; i < x.size(); ++i) x[i] *= std::ldexp(1.0F, static_cast<int>(i / 32) - 60);
+  x[3] = NAN;
+  x[40] = INFINITY;
+  x[70] = -INFINITY;
+  x[100] = 1e30F;
+  for (size_t i = 128; i < 160; ++i) x[i] = i % 2 == 0 ? 0.0F : -0.0F;
+  for (size_t i = 160; i < 192; ++i) x[i] = static_cast<float>(i) - 175.5F;  // ties
+  x[160] = 127.0F;
+  std::vector<std::byte> expected(x.size() / 32 * 34);
+  reference::quantize_row_q8_0(x.data(), expected.data(), static_cast<int64_t>(x.size()));
+  const auto blocks = q8_0_of(x);
+  std::vector<float> back(x.size());
+  dequantize_row(DType::kQ8_0, blocks.data(), back.data(), static_cast<int64_t>(x.size()));
+  for (const size_t bad : {0, 32, 64}) {
+    EXPECT_TRUE(std::isnan(back[bad])) << bad;
+    // Which NaN it is does not matter.
+    std::copy_n(blocks.begin() + static_cast<int64_t>(bad / 32 * 34), 34,
+                expected.begin() + static_cast<int64_t>(bad / 32 * 34));
+  }
+  EXPECT_EQ(blocks, expected);
+  EXPECT_FALSE(std::isfinite(back[100]));
 }
 
 }  // namespace

@@ -4,11 +4,12 @@
 #include <vector>
 
 #include "memory/kv_memory.h"
+#include "ops/key_rows.h"
 #include "ops/tensor_check.h"
 
 namespace beacon::testing {
 
-inline constexpr int64_t kHeadDim = 8;
+inline constexpr int64_t kHeadDim = 32;  // a block of 8-bit integers
 inline constexpr double kTheta = 100.0;
 
 inline ops::Rope make_rope(RopeKind kind = RopeKind::kDefault) {
@@ -21,6 +22,13 @@ inline ops::Rope make_rope(RopeKind kind = RopeKind::kDefault) {
 
 inline KvGeometry make_geometry(at::ScalarType type = at::kFloat) {
   return {.batch = 2, .num_layers = 2, .num_kv_heads = 3, .head_dim = kHeadDim, .type = type};
+}
+
+// What rows of `type` hold of x, in their form.
+inline at::Tensor rows_like(const at::Tensor& x, at::ScalarType type) {
+  at::Tensor rows = at::empty({x.size(0), x.size(1), x.size(2), ops::row_width(type, x.size(3))}, type);
+  ops::store_rows(x.contiguous(), rows);
+  return rows;
 }
 
 inline at::Tensor pick(const at::Tensor& rows, const std::vector<int32_t>& index) {
@@ -84,16 +92,19 @@ struct Pair {
     for (int64_t l = 0; l < g.num_layers; ++l) {
       SCOPED_TRACE(::testing::Message() << "layer " << l);
       const at::Tensor& pre = before[static_cast<size_t>(l)];
-      const at::Tensor value = values[static_cast<size_t>(l)].to(g.type);
+      const at::Tensor value = rows_like(values[static_cast<size_t>(l)], g.type);
       expect_equal(memory.values(l, extra), value);
       EXPECT_EQ(memory.keys(l, extra).scalar_type(), g.type);
       if (g.keys_rotated) {
         at::Tensor tolerance = turn_tolerance(pre, angle);
         const at::Tensor expected = turned(pre, angle);
         if (g.type == at::kBFloat16) tolerance = tolerance + expected.abs() * 1.01 * kEpsBf16;
-        expect_close(memory.keys(l, extra), expected, tolerance);
+        // Half a step of the block, whose scale was rounded to 11 bits.
+        if (g.type == ops::kBlockRows)
+          tolerance = tolerance + expected.abs().amax(-1, true) / 127 * (0.5 + 127 * 0x1p-11);
+        expect_close(ops::float_rows(memory.keys(l, extra)), expected, tolerance);
       } else {
-        expect_equal(memory.keys(l, extra), pre.to(g.type));
+        expect_equal(memory.keys(l, extra), rows_like(pre, g.type));
       }
       const int64_t open = g.keys_rotated && g.windows_close ? memory.counts().open : 0;
       const int64_t first = pre.size(2) - extra - memory.counts().open;

@@ -129,10 +129,17 @@ TEST_F(KvMemoryTest, ClosesDoNotAddUpErrors) {
   pair.expect_same();
 }
 
-TEST_F(KvMemoryTest, Bf16RoundsOnceFromTheSource) {
-  Pair pair = small_memory(make_geometry(at::kBFloat16));
-  EXPECT_EQ(pair.memory.keys_before_rope(0).scalar_type(), at::kFloat);
-  pair.expect_same();
+TEST_F(KvMemoryTest, NarrowTypesRoundOnceFromTheSource) {
+  for (const at::ScalarType type : {at::kBFloat16, ops::kBlockRows}) {
+    Pair pair = small_memory(make_geometry(type));
+    EXPECT_EQ(pair.memory.keys_before_rope(0).scalar_type(), at::kFloat);
+    pair.expect_same();
+  }
+}
+
+TEST_F(KvMemoryTest, BlocksTakeEightBitsAndAHalfScaleEach) {
+  EXPECT_EQ(make_geometry(ops::kBlockRows).row_bytes(), 2 * 2 * 2 * 3 * (32 + 2));
+  EXPECT_EQ(make_geometry(at::kBFloat16).row_bytes(), 2 * 2 * 2 * 3 * 64);
 }
 
 TEST_F(KvMemoryTest, UnrotatedKeysStayAsTheyCame) {
@@ -179,7 +186,7 @@ TEST_F(KvMemoryTest, RewindIsExactWithinAWindow) {
 }
 
 TEST_F(KvMemoryTest, RewindIsExactPastClosesAndTwice) {
-  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, ops::kBlockRows}) {
     for (const bool rotated : {true, false}) {
       KvGeometry geometry = make_geometry(type);
       geometry.keys_rotated = rotated;
@@ -239,7 +246,7 @@ TEST_F(KvMemoryTest, AClonedMemoryGoesOnAsTheOriginal) {
 }
 
 TEST_F(KvMemoryTest, RowsComeBackBitForBit) {
-  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, ops::kBlockRows}) {
     const Pair pair = small_memory(make_geometry(type));
     std::vector<KvMemory::Layer> layers;
     for (int64_t l = 0; l < 2; ++l) {
@@ -284,13 +291,13 @@ TEST_F(KvMemoryTest, ResetForgetsEverything) {
 }
 
 TEST_F(KvMemoryTest, BytesFollowTheRows) {
-  // 2 sequences, 2 layers, 3 heads of 8: 96 numbers a row in k and as many in v.
-  EXPECT_EQ(KvMemory(make_geometry()).bytes(10, 0), 10 * 2 * 96 * 4);
-  EXPECT_EQ(KvMemory(make_geometry()).bytes(10, 4), 10 * 2 * 96 * 4 + 4 * 96 * 4);
-  EXPECT_EQ(KvMemory(make_geometry(at::kBFloat16)).bytes(10, 4), 10 * 2 * 96 * 2 + 4 * 96 * 4);
+  // 2 sequences, 2 layers, 3 heads of 32: 384 numbers a row in k and as many in v.
+  EXPECT_EQ(KvMemory(make_geometry()).bytes(10, 0), 10 * 2 * 384 * 4);
+  EXPECT_EQ(KvMemory(make_geometry()).bytes(10, 4), 10 * 2 * 384 * 4 + 4 * 384 * 4);
+  EXPECT_EQ(KvMemory(make_geometry(at::kBFloat16)).bytes(10, 4), 10 * 2 * 384 * 2 + 4 * 384 * 4);
   KvGeometry plain = make_geometry();
   plain.windows_close = false;
-  EXPECT_EQ(KvMemory(plain).bytes(10, 4), 10 * 2 * 96 * 4);
+  EXPECT_EQ(KvMemory(plain).bytes(10, 4), 10 * 2 * 384 * 4);
 }
 
 }  // namespace

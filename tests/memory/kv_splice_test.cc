@@ -19,9 +19,10 @@ Pair make_pair_of(const KvGeometry& geometry, int32_t sink, int32_t beacons, int
   return pair;
 }
 
-// Settled rows were rotated twice, by up to 40 radians each time, and in bf16 rounded twice.
+// Settled rows were rotated twice, by up to 40 radians each time, and in bf16 or blocks rounded twice.
 double settled_tolerance(at::ScalarType type) {
   const double longest_pair = 6.0;
+  if (type == ops::kBlockRows) return 2 * longest_pair / 127 * (0.5 + 127 * 0x1p-11);
   return longest_pair * (type == at::kFloat ? 2 * (2 * 40 + 6) * kEpsF32 : 2.02 * kEpsBf16);
 }
 
@@ -40,8 +41,8 @@ void expect_spliced(const KvMemory& result, const std::vector<std::pair<const Pa
       at::Tensor direct = at::empty_like(pre, at::MemoryFormat::Contiguous);
       const std::vector<int64_t> flat = {pre.numel() / kHeadDim, 1, kHeadDim};
       ops::apply_rope(pre.contiguous().view(flat), table, direct.view(flat));
-      const at::Tensor written = direct.to(g.type);
-      expect_close(k, written, settled_tolerance(g.type));
+      const at::Tensor written = rows_like(direct, g.type);
+      expect_close(ops::float_rows(k), ops::float_rows(written), settled_tolerance(g.type));
       const int64_t settled = std::clamp<int64_t>(settled_end - piece.begin, 0, piece.count);
       expect_equal(k.narrow(2, settled, piece.count - settled),
                    written.narrow(2, settled, piece.count - settled));
@@ -54,7 +55,7 @@ void expect_spliced(const KvMemory& result, const std::vector<std::pair<const Pa
 }
 
 TEST_F(KvSpliceTest, JoinPutsOneMemoryBehindTheOther) {
-  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, ops::kBlockRows}) {
     for (const RopeKind kind : {RopeKind::kDefault, RopeKind::kYarn}) {
       SCOPED_TRACE(::testing::Message() << c10::toString(type) << ' ' << to_string(kind));
       const KvGeometry geometry = make_geometry(type);
@@ -88,7 +89,7 @@ TEST_F(KvSpliceTest, AJoinedMemoryGoesOn) {
 }
 
 TEST_F(KvSpliceTest, CutDropsBeaconsAndKeepsTheTail) {
-  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, ops::kBlockRows}) {
     const KvGeometry geometry = make_geometry(type);
     const Pair a = make_pair_of(geometry, 2, 8, 5);
     const KvPiece sink{&a.memory, 0, 2}, tail{&a.memory, 6, 9};

@@ -83,6 +83,36 @@ TEST(MemoryFile, GivesBackWhatWasWritten) {
   EXPECT_EQ(outcome([&] { file->block("no"); }), "not found: the memory file has no block 'no'");
 }
 
+TEST(MemoryFile, KeysMayBeBlocksOfBytes) {
+  TemporaryFolder folder;
+  MemoryManifest manifest = small_manifest();
+  manifest.head_dim = 64;
+  manifest.dtype = DType::kQ8_0;
+  std::vector<SmallBlock> blocks = small_blocks();
+  for (SmallBlock& b : blocks) {
+    if (b.name.rfind("layer.", 0) != 0) continue;
+    b.shape.back() = 64;
+    const bool before_rope = b.name.back() == 'e';
+    b.dtype = before_rope ? DType::kF32 : DType::kQ8_0;
+    b.bytes.assign(static_cast<size_t>(b.shape[0] * b.shape[1]) * (before_rope ? 256 : 68), std::byte{7});
+  }
+  writer_of(blocks).write_file(folder / "a.beacon", manifest);
+  const auto file = MemoryFile::open(folder / "a.beacon");
+  EXPECT_EQ(file->manifest(), manifest);
+  EXPECT_EQ(file->block("layer.1.v").shape, (std::vector<int64_t>{2, 7, 64}));
+  EXPECT_EQ(file->block("layer.1.v").bytes.size(), 2U * 7 * 68);
+}
+
+TEST(MemoryFile, BytesOfBlocksAndPlainNumbers) {
+  EXPECT_EQ(dense_bytes(DType::kQ8_0, {2, 7, 64}), 2U * 7 * 68);
+  EXPECT_EQ(dense_bytes(DType::kBF16, {2, 7, 3}), 84U);
+  EXPECT_EQ(dense_bytes(DType::kU8, {}), 1U);
+  EXPECT_EQ(dense_bytes(DType::kQ8_0, {2, 7, 48}), std::nullopt);
+  EXPECT_EQ(dense_bytes(DType::kQ8_0, {}), std::nullopt);
+  EXPECT_EQ(dense_bytes(DType::kF32, {-1, 4}), std::nullopt);
+  EXPECT_EQ(dense_bytes(DType::kF32, {INT64_MAX, 4}), std::nullopt);
+}
+
 TEST(MemoryFile, PiecesOfABlockAreJoined) {
   const auto blocks = small_blocks();
   MemoryFileWriter writer;
@@ -337,7 +367,8 @@ TEST(MemoryFile, ManifestFieldsAreChecked) {
   EXPECT_THAT(field("tokens_read", -1), HasSubstr("'tokens_read' is -1"));
   EXPECT_THAT(field("tokens_read", int64_t{1} << 41), HasSubstr("'tokens_read'"));
   EXPECT_THAT(field("batch", 2), HasSubstr("unsupported: manifest: a batch of 2 rows"));
-  EXPECT_THAT(field("dtype", "Q8_0"), HasSubstr("unsupported"));
+  EXPECT_THAT(field("dtype", "Q4_0"), HasSubstr("unsupported"));
+  EXPECT_THAT(field("dtype", "Q8_0"), HasSubstr("heads of 3 numbers are not whole blocks of Q8_0"));
   EXPECT_THAT(field("dtype", "I32"), HasSubstr("unsupported: manifest: keys and values are I32"));
   EXPECT_THAT(field("dtype", "\x1b[2J\n"), HasSubstr("dtype '?[2J?'"));
   EXPECT_THAT(field("keys", "sideways"), HasSubstr("unsupported"));

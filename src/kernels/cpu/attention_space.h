@@ -14,7 +14,7 @@ constexpr int64_t kBlockFloats = kAttentionBlock * kAttentionBlock;
 template <typename Body>
 BEACON_INLINE auto with_words(const AttentionParams& p, const Body& body) {
 #if defined(__AVX512BF16__)
-  if (p.q.type == DType::kBF16 && p.k.type == DType::kBF16) return body(Bf16Words{});
+  if (p.q.type == DType::kBF16 && p.k.type != DType::kF32) return body(Bf16Words{});
 #endif
   (void)p;
   return body(FloatWords{});

@@ -1,6 +1,7 @@
 // Conversions and dequantisation. Compiled without contraction, so that every build gives the same bits.
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/k_formats.h"
+#include "kernels/cpu/round_block.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -53,6 +54,26 @@ BEACON_INLINE void from_half(const uint16_t* src, float* dst, int64_t n, Convert
   for (; i < n; ++i) dst[i] = convert(VH{} + src[i])[0];
 }
 
+void quantize_block(const float* x, std::byte* dst) {
+  typedef int8_t VC __attribute__((vector_size(kLanes)));
+  const BlockSize size = size_of_block(x);
+  const VH half = float_to_f16(broadcast(size.finite ? size.largest / 127.0F : __builtin_nanf("")));
+  const uint16_t bits = half[0];
+  __builtin_memcpy(dst, &bits, sizeof bits);
+  const float scale = f16_to_float(half)[0];
+  // An infinite scale leaves zeros, as one of zero does.
+  const bool usable = size.finite && scale > 0.0F && scale <= 65504.0F;
+  const float inverse = usable ? 1.0F / scale : 0.0F;
+  const VF most = broadcast(127.0F);
+  BEACON_UNROLL
+  for (int v = 0; v < 32 / kLanes; ++v) {
+    const VF value = usable ? load(x + kLanes * v) * inverse : VF{};
+    // A scale that was rounded down would need more than 127.
+    const VC bytes = __builtin_convertvector(round_to_int(smaller(larger(value, -most), most)), VC);
+    __builtin_memcpy(dst + 2 + kLanes * v, &bytes, sizeof bytes);
+  }
+}
+
 }  // namespace
 
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept {
@@ -61,6 +82,10 @@ void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noe
 
 void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept {
   dequantize(type, src, dst, n);
+}
+
+void quantize_row_q8_0(const float* src, std::byte* dst, int64_t n) noexcept {
+  for (int64_t b = 0; b < n / 32; ++b) quantize_block(src + 32 * b, dst + 34 * b);
 }
 
 void f32_to_bf16(const float* src, uint16_t* dst, int64_t n) noexcept {

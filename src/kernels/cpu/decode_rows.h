@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/attention_decode.h"
-#include "kernels/cpu/half.h"
+#include "kernels/cpu/q8_rows.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -37,19 +37,22 @@ struct HeadRows {
   BEACON_INLINE const uint16_t* halves(int64_t row) const {
     return static_cast<const uint16_t*>(data) + row * row_stride;
   }
+  BEACON_INLINE const uint8_t* blocks(int64_t row) const {
+    return static_cast<const uint8_t*>(data) + row * row_stride;
+  }
   BEACON_INLINE float at(int64_t row, int64_t h) const {
     return type == DType::kBF16 ? bf16_at(reinterpret_cast<const uint8_t*>(halves(row) + h)) : floats(row)[h];
   }
 };
 
 BEACON_INLINE HeadRows key_rows(const AttentionDecodeParams& p, int64_t kv_head) {
-  const int64_t bytes = p.kv_type == DType::kBF16 ? 2 : 4;
-  return {p.kv_type, static_cast<const char*>(p.k) + bytes * kv_head * p.k_head_stride, p.k_row_stride};
+  return {p.kv_type, static_cast<const char*>(p.k) + stride_unit(p.kv_type) * kv_head * p.k_head_stride,
+          p.k_row_stride};
 }
 
 BEACON_INLINE HeadRows value_rows(const AttentionDecodeParams& p, int64_t kv_head) {
-  const int64_t bytes = p.kv_type == DType::kBF16 ? 2 : 4;
-  return {p.kv_type, static_cast<const char*>(p.v) + bytes * kv_head * p.v_head_stride, p.v_row_stride};
+  return {p.kv_type, static_cast<const char*>(p.v) + stride_unit(p.kv_type) * kv_head * p.v_head_stride,
+          p.v_row_stride};
 }
 
 // How keys and values are read.
@@ -61,6 +64,7 @@ enum class Reading {
 
 BEACON_INLINE Reading reading_of(const AttentionDecodeParams& p) {
   if (p.kv_type == DType::kF32) return p.head_dim % kLanes == 0 ? Reading::kFloats : Reading::kCopy;
+  if (p.kv_type == DType::kQ8_0) return Reading::kCopy;
   return p.head_dim % (2 * kLanes) == 0 ? Reading::kHalves : Reading::kCopy;
 }
 
@@ -116,7 +120,10 @@ void copy_rows_as(const HeadRows& rows, int64_t begin, int64_t n, int64_t head_d
 }
 
 inline void copy_rows(const HeadRows& rows, int64_t begin, int64_t n, int64_t head_dim, float* dst) {
-  if (rows.type == DType::kBF16) {
+  if (rows.type == DType::kQ8_0) {
+    for (int64_t s = 0; s < n; ++s)
+      widen_q8_0(rows.blocks(begin + s), head_dim, dst + s * round_up(head_dim, kLanes));
+  } else if (rows.type == DType::kBF16) {
     copy_rows_as<true>(rows, begin, n, head_dim, dst);
   } else {
     copy_rows_as<false>(rows, begin, n, head_dim, dst);

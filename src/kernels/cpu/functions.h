@@ -12,6 +12,8 @@ void f16_to_f32(const uint16_t* src, float* dst, int64_t n) noexcept;
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept;
 void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept;
 
+void quantize_row_q8_0(const float* src, std::byte* dst, int64_t n) noexcept;
+
 void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
 void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept;
 void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;

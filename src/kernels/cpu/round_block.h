@@ -1,4 +1,4 @@
-// Activations as 15-bit integers, a block of 32 at a time.
+// Blocks of 32 floats rounded to integers; activations as 15-bit ones.
 #pragma once
 
 #include "kernels/cpu/vector.h"
@@ -15,7 +15,12 @@ struct RoundedBlock {
 // bits.
 BEACON_INLINE VI round_to_int(VF v) { return as_int(v + 12582912.0F) - as_int(broadcast(12582912.0F)); }
 
-BEACON_INLINE RoundedBlock round_block(const float* x) {
+struct BlockSize {
+  float largest;  // |x|
+  bool finite;    // all of them
+};
+
+BEACON_INLINE BlockSize size_of_block(const float* x) {
   VF size = {};
   VF poison = {};
   BEACON_UNROLL
@@ -24,8 +29,11 @@ BEACON_INLINE RoundedBlock round_block(const float* x) {
     size = larger(as_float(as_bits(value) & 0x7FFFFFFFU), size);
     poison = poison + (value - value);  // 0, or NaN from a NaN or an infinity
   }
-  const float largest = largest_lane(size);
-  const bool finite = sum_lanes(poison) == 0.0F;
+  return {largest_lane(size), sum_lanes(poison) == 0.0F};
+}
+
+BEACON_INLINE RoundedBlock round_block(const float* x) {
+  const auto [largest, finite] = size_of_block(x);
   // Below this the inverse would overflow; such a block is zero for every purpose.
   const bool zero = largest < 1e-30F;
   const float inverse = zero || !finite ? 0.0F : 16256.0F / largest;

@@ -7,6 +7,7 @@ namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 const KernelTable kTable = {
     .dequantize_row = dequantize_row,
     .dequantize_row_bf16 = dequantize_row_bf16,
+    .quantize_row_q8_0 = quantize_row_q8_0,
     .f32_to_bf16 = f32_to_bf16,
     .f32_to_f16 = f32_to_f16,
     .bf16_to_f32 = bf16_to_f32,

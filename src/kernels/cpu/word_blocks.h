@@ -4,6 +4,7 @@
 #include "base/dtype.h"
 #include "kernels/attention_shape.h"
 #include "kernels/cpu/product.h"
+#include "kernels/cpu/q8_rows.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -21,15 +22,13 @@ struct GroupRows {
   int64_t group;
 
   BEACON_INLINE char* at(int64_t r) const {
-    const int64_t bytes = type == DType::kBF16 ? 2 : 4;
-    return data + bytes * (r / group * row_stride + r % group * head_stride);
+    return data + stride_unit(type) * (r / group * row_stride + r % group * head_stride);
   }
 };
 
 BEACON_INLINE GroupRows group_rows(const HeadOutput& x, int64_t kv_head, int64_t group) {
-  const int64_t bytes = x.type == DType::kBF16 ? 2 : 4;
-  return {x.type, static_cast<char*>(x.data) + bytes * kv_head * group * x.head_stride, x.row_stride,
-          x.head_stride, group};
+  return {x.type, static_cast<char*>(x.data) + stride_unit(x.type) * kv_head * group * x.head_stride,
+          x.row_stride, x.head_stride, group};
 }
 BEACON_INLINE GroupRows group_rows(const HeadArray& x, int64_t kv_head, int64_t group) {
   return group_rows(HeadOutput{const_cast<void*>(x.data), x.row_stride, x.head_stride, x.type}, kv_head,
@@ -39,7 +38,10 @@ BEACON_INLINE GroupRows group_rows(const HeadArray& x, int64_t kv_head, int64_t 
 // n elements as floats, then zeros up to padded.
 inline void widen_row(DType type, const char* src, int64_t n, int64_t padded, float* dst) {
   int64_t i = 0;
-  if (type == DType::kBF16) {
+  if (type == DType::kQ8_0) {
+    widen_q8_0(reinterpret_cast<const uint8_t*>(src), n, dst);
+    i = n;
+  } else if (type == DType::kBF16) {
     for (; i + kLanes <= n; i += kLanes) store(dst + i, bf16_to_float(load_half(src + 2 * i)));
     for (; i < n; ++i) dst[i] = bf16_at(reinterpret_cast<const uint8_t*>(src) + 2 * i);
   } else {
@@ -60,6 +62,13 @@ void pack_rows(const GroupRows& rows, int64_t begin, int64_t end, int64_t head_d
       __builtin_memset(out, 0, bytes);
     } else if constexpr (Words::kPerWord == 1) {
       widen_row(rows.type, rows.at(begin + r), head_dim, padded_dim, out);
+    } else if (rows.type == DType::kQ8_0) {
+      float wide[32];
+      for (int64_t h = 0; h < head_dim; h += 32) {
+        widen_q8_0(reinterpret_cast<const uint8_t*>(rows.at(begin + r)) + h / 32 * 34, 32, wide);
+        for (int v = 0; v < 32; v += kLanes)
+          store_half(reinterpret_cast<uint16_t*>(out) + h + v, float_to_bf16(load(wide + v)));
+      }
     } else {
       const auto used = static_cast<size_t>(head_dim) * 2;
       __builtin_memcpy(out, rows.at(begin + r), used);

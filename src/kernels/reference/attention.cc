@@ -12,13 +12,8 @@ namespace {
 // Sums of this many head dimensions are doubles on the stack; weights are computed again for each such piece.
 constexpr int64_t kPiece = 64;
 
-double element(DType type, const void* data, int64_t index) {
-  if (type == DType::kBF16) return bf16_to_f32_one(static_cast<const uint16_t*>(data)[index]);
-  return static_cast<const float*>(data)[index];
-}
-
 double at(const HeadArray& x, int64_t row, int64_t head, int64_t h) {
-  return element(x.type, x.data, row * x.row_stride + head * x.head_stride + h);
+  return element_at(x.type, x.data, row * x.row_stride + head * x.head_stride, h);
 }
 double at(const HeadOutput& x, int64_t row, int64_t head, int64_t h) {
   return at(HeadArray{x.data, x.row_stride, x.head_stride, x.type}, row, head, h);

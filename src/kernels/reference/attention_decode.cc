@@ -20,17 +20,12 @@ bool biased(const AttentionDecodeParams& p, int64_t s) {
          (p.bias_keys == nullptr || p.bias_keys[s] != 0);
 }
 
-double element(DType type, const void* data, int64_t index) {
-  if (type == DType::kBF16) return bf16_to_f32_one(static_cast<const uint16_t*>(data)[index]);
-  return static_cast<const float*>(data)[index];
-}
-
 double score(const AttentionDecodeParams& p, int64_t t, int64_t n, int64_t s) {
   const int64_t kv_head = n / (p.num_heads / p.num_kv_heads);
   const float* q = p.q + t * p.q_row_stride + n * p.q_head_stride;
   double sum = 0;
   for (int64_t h = 0; h < p.head_dim; ++h)
-    sum += q[h] * element(p.kv_type, p.k, kv_head * p.k_head_stride + s * p.k_row_stride + h);
+    sum += q[h] * element_at(p.kv_type, p.k, kv_head * p.k_head_stride + s * p.k_row_stride, h);
   return sum * p.scale + (biased(p, s) ? p.head_bias[n] : 0.0F);
 }
 
@@ -60,7 +55,7 @@ double weighted_values(const AttentionDecodeParams& p, int64_t t, int64_t n, int
       total += weight;
       for (int64_t h = 0; h < width; ++h)
         values[h] +=
-            weight * element(p.kv_type, p.v, kv_head * p.v_head_stride + s * p.v_row_stride + piece + h);
+            weight * element_at(p.kv_type, p.v, kv_head * p.v_head_stride + s * p.v_row_stride, piece + h);
     }
     for (int64_t h = 0; h < width; ++h) sums[piece + h] = static_cast<float>(values[h] / divide_by);
   }

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "kernels/reference/reference.h"
 
@@ -41,6 +43,27 @@ uint16_t f32_to_f16_one(float value) noexcept {
   const auto steps = static_cast<uint32_t>(std::nearbyint(std::ldexp(magnitude, -ulp)));
   // steps is 1024..2048 for normal numbers; adding it to the exponent field lets a carry do the right thing.
   return static_cast<uint16_t>(sign | ((static_cast<uint32_t>(ulp + 24) << 10) + steps));
+}
+
+void quantize_row_q8_0(const float* src, std::byte* dst, int64_t n) noexcept {
+  for (int64_t b = 0; b < n / 32; ++b) {
+    const float* x = src + 32 * b;
+    std::byte* block = dst + 34 * b;
+    bool finite = true;
+    float largest = 0;
+    for (int i = 0; i < 32; ++i) {
+      finite = finite && std::isfinite(x[i]);
+      largest = std::max(largest, std::fabs(x[i]));
+    }
+    const uint16_t half = f32_to_f16_one(finite ? largest / 127.0F : std::numeric_limits<float>::quiet_NaN());
+    std::memcpy(block, &half, sizeof half);
+    const float scale = f16_to_f32_one(half);
+    for (int i = 0; i < 32; ++i) {
+      const bool usable = std::isfinite(scale) && scale > 0;
+      const float steps = usable ? std::clamp(x[i] * (1.0F / scale), -127.0F, 127.0F) : 0.0F;
+      block[2 + i] = static_cast<std::byte>(static_cast<int8_t>(std::nearbyint(steps)));
+    }
+  }
 }
 
 void f32_to_bf16(const float* src, uint16_t* dst, int64_t n) noexcept {

@@ -118,6 +118,11 @@ float weight_at(DType type, const std::byte* row, int64_t i) noexcept {
   return element(type, row + i / info.block_elements * info.block_bytes, i % info.block_elements);
 }
 
+float element_at(DType type, const void* data, int64_t offset, int64_t i) noexcept {
+  const int64_t unit = is_quantised(type) ? 1 : dtype_info(type).block_bytes;
+  return weight_at(type, static_cast<const std::byte*>(data) + offset * unit, i);
+}
+
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept {
   for (int64_t i = 0; i < n; ++i) dst[i] = weight_at(type, src, i);
 }

@@ -18,10 +18,15 @@ void f32_to_f16(const float* src, uint16_t* dst, int64_t n) noexcept;
 void bf16_to_f32(const uint16_t* src, float* dst, int64_t n) noexcept;
 void f16_to_f32(const uint16_t* src, float* dst, int64_t n) noexcept;
 
+// Element i of a row of kF32, kBF16 or kQ8_0 that begins `offset` elements (bytes for kQ8_0) into data.
+float element_at(DType type, const void* data, int64_t offset, int64_t i) noexcept;
+
 // Element i of a weight row.
 float weight_at(DType type, const std::byte* row, int64_t i) noexcept;
 void dequantize_row(DType type, const std::byte* src, float* dst, int64_t n) noexcept;
 void dequantize_row_bf16(DType type, const std::byte* src, uint16_t* dst, int64_t n) noexcept;
+
+void quantize_row_q8_0(const float* src, std::byte* dst, int64_t n) noexcept;
 
 void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
 void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept;

@@ -6,6 +6,7 @@ namespace beacon::kernels {
 const KernelTable kReferenceTable = {
     .dequantize_row = reference::dequantize_row,
     .dequantize_row_bf16 = reference::dequantize_row_bf16,
+    .quantize_row_q8_0 = reference::quantize_row_q8_0,
     .f32_to_bf16 = reference::f32_to_bf16,
     .f32_to_f16 = reference::f32_to_f16,
     .bf16_to_f32 = reference::bf16_to_f32,

@@ -1,0 +1,29 @@
+#pragma once
+// Rows of keys and values as a memory holds them: f32, bf16, or blocks of 8-bit integers. The last axis of a
+// tensor of rows is a row of one head: H elements or, of blocks, their bytes.
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace beacon::ops {
+
+// The element type of tensors whose rows are Q8_0 blocks.
+inline constexpr at::ScalarType kBlockRows = at::kByte;
+
+// kF32, kBF16 or kQ8_0, and back; any other type is a mistake of the caller.
+DType row_dtype(at::ScalarType type);
+at::ScalarType row_scalar(DType type);
+
+// Size of the last axis for heads of H, and H of a tensor of rows.
+int64_t row_width(at::ScalarType type, int64_t head_dim);
+int64_t row_head_dim(const at::Tensor& rows);
+
+// Writes x [B, K, R, H], f32 or bf16 with unit stride in H, to rows [B, K, R, width] with unit stride there.
+void store_rows(const at::Tensor& x, const at::Tensor& rows);
+
+// The rows [B, K, R, width] as f32 [B, K, R, H], a contiguous copy.
+at::Tensor float_rows(const at::Tensor& rows);
+
+}  // namespace beacon::ops
