@@ -55,7 +55,8 @@ struct Reading {
 
 void add_costs(const at::Tensor& exact, const at::Tensor& found, std::span<const int32_t> next, Cost& cost) {
   cost.divergence += at::sum(at::exp(exact) * (exact - found)).item().toDouble();
-  for (size_t i = 0; i < next.size(); ++i) cost.nll -= found.const_data_ptr<float>()[static_cast<int64_t>(i) * found.size(1) + next[i]];
+  for (size_t i = 0; i < next.size(); ++i)
+    cost.nll -= found.const_data_ptr<float>()[static_cast<int64_t>(i) * found.size(1) + next[i]];
   cost.tokens += static_cast<int64_t>(next.size());
 }
 

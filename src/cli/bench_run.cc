@@ -51,7 +51,7 @@ BenchResult bench_prefill(const std::shared_ptr<const Model>& model, const Bench
   const std::vector<int32_t> ids = random_ids(*model, length, options.seed);
   Session session(model, session_options(options, length));
   BenchResult result{.length = length, .flops = prefill_flops(model->info(), options, length)};
-  for (int run = -1; run < options.runs; ++run) {
+  for (int run = -options.warm_up; run < options.runs; ++run) {
     session.reset();
     const auto start = std::chrono::steady_clock::now();
     session.feed(ids, go_on);
@@ -104,7 +104,7 @@ BenchResult bench_decode(const std::shared_ptr<const Model>& model, const BenchO
   result.flops = decode_flops(model->info(), result.ledger.positions);
   const GenerateOptions generate{.max_new_tokens = options.decode_tokens, .ignore_eos = true};
   const TokenCallback on_token = [&](const GeneratedToken&) { return !go_on || go_on({}); };
-  for (int run = -1; run < options.runs; ++run) {
+  for (int run = -options.warm_up; run < options.runs; ++run) {
     for (size_t i = 0; i < sessions.size(); ++i) sessions[i].rewind(*marks[i]);
     const double tokens_per_s = decode_once(model, sessions, generate, on_token);
     if (run >= 0) result.tokens_per_s.push_back(tokens_per_s);

@@ -17,12 +17,13 @@ struct BenchOptions {
   bool no_beacons = false;  // a plain model
   MemoryType memory_type = MemoryType::kAuto;
   int runs = 5;
+  int warm_up = 1;  // runs before those
   int64_t decode_tokens = 32;
   int64_t sequences = 1;  // that decode together
   uint64_t seed = 0;      // of the token ids
 };
 
-// One length, measured after a run to warm up.
+// One length.
 struct BenchResult {
   int64_t length = 0;
   std::vector<double> tokens_per_s;  // one a run, ascending

@@ -173,7 +173,8 @@ void add_bench(CLI::App& bench, Action& action, bool decode) {
   value("--sink", options.sink, "First tokens kept for ever");
   command.add_flag("--no-beacons", options.no_beacons, "A plain model: every token stays raw");
   add_memory_type_option(command, options.memory_type);
-  value("--runs", options.runs, "Measured runs, after one to warm up")->check(whole_number<int>(1));
+  value("--runs", options.runs, "Measured runs")->check(whole_number<int>(1));
+  value("--warm-up", options.warm_up, "Runs before those, not measured")->check(whole_number<int>(0));
   if (decode) {
     value("--decode-tokens", options.decode_tokens, "Tokens to generate")
         ->check(whole_number<int64_t>(2, int64_t{1} << 30));

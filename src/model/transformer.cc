@@ -267,26 +267,28 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
   const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type);
   const at::Tensor& gate = weights_.layers[index].beacon.gate;
   const auto layer = static_cast<int64_t>(index);
+  c10::SmallVector<ops::AttentionCall, 1> calls;
   for (size_t i = 0; i < wanted.parts.size(); ++i) {
     const Part& part = wanted.parts[i];
     if (part.rows == 0) continue;
     const std::vector<int64_t> heads = {part.batch * part.rows, config_.num_attention_heads,
                                         config_.head_dim};
     ops::apply_rope(part.of(q).view(heads), part.table, part.of(turned).view(heads));
-    const at::Tensor keys = visible_keys(all.parts[i], layer);
-    at::Tensor values = part.memory->values(layer, all.parts[i].rows);
-    if (values.scalar_type() != keys.scalar_type()) values = ops::float_rows(values);
-    ops::AttentionOptions options;
-    options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
-    options.mask = part.mask;
-    if (gate.defined() && part.beacon_keys.defined()) {
-      options.gate = gate;
-      options.gated_keys = part.beacon_keys;
-    }
     const std::vector<int64_t> sizes = {part.batch, part.rows, q.size(1)};
-    ops::attention(part.of(turned).view(sizes), keys, values, options, part.of(attended).view(sizes),
-                   scratch.attention);
+    ops::AttentionCall& call = calls.emplace_back();
+    call.q = part.of(turned).view(sizes);
+    call.k = visible_keys(all.parts[i], layer);
+    call.v = part.memory->values(layer, all.parts[i].rows);
+    if (call.v.scalar_type() != call.k.scalar_type()) call.v = ops::float_rows(call.v);
+    call.out = part.of(attended).view(sizes);
+    call.options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+    call.options.mask = part.mask;
+    if (gate.defined() && part.beacon_keys.defined()) {
+      call.options.gate = gate;
+      call.options.gated_keys = part.beacon_keys;
+    }
   }
+  ops::attention_group({calls.data(), calls.size()}, scratch.attention);
   return attended;
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "base/check.h"
@@ -83,22 +84,47 @@ kernels::AttentionDecodeParams decode_params(const Heads& x, const AttentionOpti
   return params;
 }
 
-void run_keys(const Heads& x, const AttentionOptions& options, AttentionContext& context) {
+// Few queries over many keys, and where this work stands among that of others.
+struct KeyWork {
+  kernels::AttentionDecodeParams params;
+  int64_t chunks;
+  int64_t first_unit;
+  int64_t first_partial;
+
+  int64_t units() const { return params.num_kv_heads * chunks; }
+  int64_t partials() const { return kernels::attention_partial_floats(params, chunks); }
+};
+using KeyWorks = c10::SmallVector<KeyWork, 1>;
+
+void add_work(const Heads& x, const AttentionOptions& options, KeyWorks& works) {
   const kernels::AttentionDecodeParams params = decode_params(x, options);
-  const int64_t chunks = kernels::attention_decode_chunks(params, num_threads());
-  const int64_t per_thread = kernels::attention_decode_scratch_floats(params);
-  float* scratch = context.per_thread.floats(per_thread * num_threads());
-  float* partials = context.partials.floats(kernels::attention_partial_floats(params, chunks));
-  parallel_for(params.num_kv_heads * chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels::attention_decode(params, chunks, begin, end, partials, scratch + thread_index() * per_thread);
-  });
-  kernels::attention_merge(params, chunks, partials);
+  const int64_t unit = works.empty() ? 0 : works.back().first_unit + works.back().units();
+  const int64_t partial = works.empty() ? 0 : works.back().first_partial + works.back().partials();
+  works.push_back({params, kernels::attention_decode_chunks(params, num_threads()), unit, partial});
 }
 
-}  // namespace
+void run_keys(const KeyWorks& works, AttentionContext& context) {
+  if (works.empty()) return;
+  int64_t per_thread = 0;
+  for (const KeyWork& work : works)
+    per_thread = std::max(per_thread, kernels::attention_decode_scratch_floats(work.params));
+  float* scratch = context.per_thread.floats(per_thread * num_threads());
+  float* partials = context.partials.floats(works.back().first_partial + works.back().partials());
+  // Sequences differ in length: units are handed out one by one.
+  parallel_each(works.back().first_unit + works.back().units(), [&](int64_t unit) {
+    const auto work = std::find_if(works.begin(), works.end() - 1, [&](const KeyWork& each) {
+      return unit < each.first_unit + each.units();
+    });
+    const int64_t own = unit - work->first_unit;
+    kernels::attention_decode(work->params, work->chunks, own, own + 1, partials + work->first_partial,
+                              scratch + thread_index() * per_thread);
+  });
+  for (const KeyWork& work : works)
+    kernels::attention_merge(work.params, work.chunks, partials + work.first_partial);
+}
 
-void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
-               const at::Tensor& out, AttentionContext& context) {
+void check_call(const AttentionCall& call) {
+  const auto& [q, k, v, options, out] = call;
   BEACON_CHECK(q.dim() == 3 && k.dim() == 4 && v.sizes() == k.sizes() && out.sizes() == q.sizes());
   BEACON_CHECK(q.size(2) % (k.size(1) * row_head_dim(k)) == 0 && k.stride(3) == 1 && v.stride(3) == 1);
   BEACON_CHECK(options.mask.defined() || k.size(2) >= q.size(1));
@@ -107,14 +133,31 @@ void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, co
   BEACON_CHECK(!options.gate.defined() ||
                (options.gated_keys.defined() && options.gated_keys.numel() == k.size(2)));
   BEACON_CHECK(q.scalar_type() == out.scalar_type() && k.scalar_type() == v.scalar_type());
-  for (int64_t b = 0; b < q.size(0); ++b) {
-    const Heads heads = {q[b], k[b], v[b], out[b]};
-    if (q.size(1) <= kFewQueries && q.scalar_type() == at::kFloat) {
-      run_keys(heads, options, context);
-    } else {
-      run_rows(heads, options, context);
+}
+
+}  // namespace
+
+void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
+               const at::Tensor& out, AttentionContext& context) {
+  const AttentionCall call{q, k, v, options, out};
+  attention_group({&call, 1}, context);
+}
+
+void attention_group(std::span<const AttentionCall> calls, AttentionContext& context) {
+  KeyWorks works;
+  for (const AttentionCall& call : calls) {
+    check_call(call);
+    const bool few = call.q.size(1) <= kFewQueries && call.q.scalar_type() == at::kFloat;
+    for (int64_t b = 0; b < call.q.size(0); ++b) {
+      const Heads heads = {call.q[b], call.k[b], call.v[b], call.out[b]};
+      if (few) {
+        add_work(heads, call.options, works);
+      } else {
+        run_rows(heads, call.options, context);
+      }
     }
   }
+  run_keys(works, context);
 }
 
 at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

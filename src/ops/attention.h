@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
 #include "ops/parallel.h"
 
@@ -24,6 +25,13 @@ struct AttentionContext {
   Scratch partials;
 };
 
+// One of several attentions over keys and values of their own.
+struct AttentionCall {
+  at::Tensor q, k, v;
+  AttentionOptions options;
+  at::Tensor out;
+};
+
 // Up to this many f32 queries are bound by the reading of keys and values, which are then split over threads.
 inline constexpr int64_t kFewQueries = 8;
 
@@ -33,6 +41,9 @@ inline constexpr int64_t kFewQueries = 8;
 // is f32.
 void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
                const at::Tensor& out, AttentionContext& context);
+
+// attention() for each call, to the same bits. Those of few queries share one parallel region.
+void attention_group(std::span<const AttentionCall> calls, AttentionContext& context);
 
 // The slow twin in plain torch, with every mask written out; differentiable.
 at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

@@ -46,6 +46,13 @@ class ExamplesTest(BeaconTestCase):
         answers = [block.split("\n", 1)[1] for block in out.split("Who?")[1:]]
         self.assertEqual(answers[0].split("\nWhere?")[0].strip(), answers[1].strip())
 
+    def test_questions_asked_together_get_the_answers_they_get_alone(self):
+        text, model = self.file("text.txt", CONTEXT), self.long_model()
+        questions = ["Who?", "Where was it, and when?", "Why?"]
+        together = self.run_example(EXAMPLES / "ask_together", model, text, *questions)
+        self.assertEqual(together, self.run_example(EXAMPLES / "read_and_ask", model, text, *questions))
+        self.assertNotEqual(together.split("Where")[0].strip(), "Who?")
+
 
 if __name__ == "__main__":
     unittest.main()

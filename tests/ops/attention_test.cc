@@ -1,5 +1,6 @@
 #include "ops/attention.h"
 
+#include "ops/key_rows.h"
 #include "ops/tensor_check.h"
 
 namespace beacon::ops {
@@ -160,6 +161,55 @@ TEST_F(AttentionTest, Bf16KeysAndValuesAreWidenedExactly) {
 }
 
 // A context serves problems of any size one after the other.
+// Calls of few and of many queries, of several types and lengths, each as if it were alone.
+TEST_F(AttentionTest, AGroupIsItsCalls) {
+  std::vector<Problem> problems;
+  problems.push_back(make_problem({.rows = 1, .keys = 700}));
+  problems.push_back(make_problem({.batch = 2, .rows = 3, .keys = 9}));
+  problems.push_back(make_problem({.rows = 40, .keys = 90}));
+  problems.push_back(make_problem({.rows = 2, .keys = 300, .heads = 6}, at::kBFloat16));
+  problems.push_back(make_problem({.rows = 1, .keys = 1, .head_dim = 32}));
+  problems[1].options.mask = at::ones({3, 9}, at::kByte).tril(2);
+  problems[3].options.gate = at::randn({6});
+  problems[3].options.gated_keys = at::rand({300}).lt(0.5).to(at::kByte);
+  std::vector<AttentionCall> calls;
+  for (const Problem& p : problems) calls.push_back({p.q, p.k, p.v, p.options, at::empty_like(p.q)});
+  AttentionContext together;
+  attention_group(calls, together);
+  for (size_t i = 0; i < problems.size(); ++i) {
+    SCOPED_TRACE(i);
+    const Problem& p = problems[i];
+    AttentionContext alone;
+    const at::Tensor expected = at::empty_like(p.q);
+    attention(p.q, p.k, p.v, p.options, expected, alone);
+    expect_equal(calls[i].out, expected);
+  }
+  attention_group({}, together);
+}
+
+// Keys and values in blocks of bytes, as a memory holds them: against the reference on what they stand for.
+TEST_F(AttentionTest, BlocksOfBytes) {
+  for (const int64_t rows : {1, 5, 70}) {
+    Problem p = make_problem({.batch = 2, .rows = rows, .keys = 130, .heads = 6, .head_dim = 64});
+    const auto blocks = [](const at::Tensor& x) {
+      const at::Tensor memory =
+          at::empty({x.size(0), x.size(1), x.size(2) + 7, row_width(kBlockRows, x.size(3))}, kBlockRows);
+      const at::Tensor held = memory.narrow(2, 0, x.size(2));
+      store_rows(x, held);
+      return held;
+    };
+    const at::Tensor k = blocks(p.k), v = blocks(p.v);
+    EXPECT_LT((float_rows(k) - p.k).abs().max().item<double>(), 0.03);
+    p.k = float_rows(k);
+    p.v = float_rows(v);
+    const at::Tensor out = at::empty_like(p.q);
+    AttentionContext context;
+    attention(p.q, k, v, p.options, out, context);
+    expect_close(out, by_hand(p), 1e-5);
+    expect_close(attention_reference(p.q, k, v, p.options), by_hand(p), 1e-5);
+  }
+}
+
 TEST_F(AttentionTest, ContextGrows) {
   for (const int64_t keys : {3, 900, 30}) expect_right(make_problem({.rows = 2, .keys = keys}));
 }
