@@ -108,6 +108,8 @@ def plot(options):
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda n, _: f"{n / 1024:g}K")
         axis.yaxis.set_major_formatter(lambda n, _: f"{n:g}")
+        if title.startswith("most"):  # less than a decade: name the ticks between as well
+            axis.yaxis.set_minor_formatter(lambda n, _: f"{n:g}")
         axis.grid(alpha=0.3)
     axes[0].legend(frameon=False)
     figure.savefig(options.out, metadata={"Date": None})

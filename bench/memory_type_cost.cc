@@ -37,14 +37,15 @@ struct Reading {
     set_compute(model, scratch);
   }
 
-  // ln p [tokens, V] of what follows each of these tokens.
-  at::Tensor foresee(std::span<const int32_t> ids) {
+  // ln p [tokens, V] of what follows each of these tokens, where it is wanted.
+  at::Tensor read(std::span<const int32_t> ids, bool wanted) {
     std::vector<at::Tensor> hidden;
     ReadRequest request;
     request.ids = ids;
-    request.hidden = HiddenRows::kAll;
+    request.hidden = wanted ? HiddenRows::kAll : HiddenRows::kNone;
     request.on_hidden = [&](int64_t, const at::Tensor& rows) { hidden.push_back(rows[0]); };
     read_tokens(net, state, request, scratch);
+    if (!wanted) return {};
     return at::log_softmax(net.logits(at::cat(hidden), scratch), -1);
   }
 
@@ -91,9 +92,10 @@ int run(int argc, char** argv) {
       const auto next = std::span(ids).subspan(at + 1, kPiece);
       at::Tensor exact;
       for (size_t t = 0; t < 3; ++t) {
-        const at::Tensor found = readings[t]->foresee(piece);
+        const bool counts = at + 1 >= kFrom;
+        const at::Tensor found = readings[t]->read(piece, counts);
         if (t == 0) exact = found;
-        if (at + 1 >= kFrom) add_costs(exact, found, next, costs[t]);
+        if (counts) add_costs(exact, found, next, costs[t]);
       }
     }
   }
