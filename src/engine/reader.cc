@@ -42,11 +42,11 @@ SequenceReader::SequenceReader(const Transformer& net, ReadState& state, const R
 
 // The next step of the plan, if there is one.
 bool SequenceReader::plan() {
-  open_ = state_.planner.state().open;
+  const std::vector<OpenRow> open = gated_ ? state_.planner.state().open : std::vector<OpenRow>();
   step_ = state_.planner.next();
   if (!step_) return false;
   if (request_.on_plan) request_.on_plan(*step_);
-  if (gated_) flags_ = beacon_flags(state_, open_, *step_);
+  if (gated_) flags_ = beacon_flags(state_, open, *step_);
   token_ = step_->token_begin;
   end_ = 0;
   last_raw_ = step_->num_rows() - 1;

@@ -71,7 +71,6 @@ class SequenceReader {
   int64_t num_tokens_;
   int64_t first_token_;
   std::optional<Step> step_;     // the one that goes on
-  std::vector<OpenRow> open_;    // the open window before it
   int64_t begin_ = 0, end_ = 0;  // rows of it in the present forward
   int64_t last_raw_ = 0;         // row of its last token
   int64_t token_ = 0;            // the next one
