@@ -21,8 +21,11 @@ BeaconConfig beacon_config(const TrainConfig& c, const Learner& learner) {
     if (to_string(rule) == c.attention) out.attention = rule;
   }
   out.attend_prev = c.attend_prev;
+  // Training draws at random; reading takes the smallest ratio that holds the text, or none where the base
+  // holds it raw.
   out.ratios.assign(c.ratios.begin(), c.ratios.end());
-  // Training draws at random; reading takes the smallest ratio that holds the text.
+  if (std::find(out.ratios.begin(), out.ratios.end(), 0) == out.ratios.end())
+    out.ratios.insert(out.ratios.begin(), 0);
   out.ratio_mix = RatioMix::kAdapt;
   for (const std::string& name : c.parameters) {
     out.params.q |= name == "q";
