@@ -3,7 +3,8 @@
 //
 //     memory_type_cost MODEL ADAPTER|- RATIO FILE...
 //
-// RATIO 0 reads without beacons. Of each file tokens 4096 to 8191 count. Prints for each type the mean
+// RATIO 0 reads without beacons. Of each file the tokens between 4096 and 8191 count, in whole
+// pieces of 128. Prints for each type the mean
 // negative log-likelihood (nats a token) and the mean Kullback-Leibler divergence from f32.
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
