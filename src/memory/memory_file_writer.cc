@@ -56,8 +56,7 @@ void MemoryFileWriter::add_block(std::string name, DType dtype, std::vector<int6
                                  std::vector<Bytes> pieces) {
   uint64_t given = 0;
   for (const auto& piece : pieces) given += piece.size();
-  const bool held = !is_quantised(dtype) || dtype == DType::kQ8_0;
-  require(held && dense_bytes(dtype, shape) == given, ErrorCode::kInvalidArgument,
+  require(is_memory_dtype(dtype) && dense_bytes(dtype, shape) == given, ErrorCode::kInvalidArgument,
           "block '{}': {} [{}] does not take the {} bytes given", name, dtype_info(dtype).name,
           fmt::join(shape, ", "), given);
   blocks_.push_back({{std::move(name), dtype, std::move(shape), 0, given, 0}, std::move(pieces)});

@@ -94,8 +94,7 @@ std::string printable(std::string text) {
 DType dtype_from_name(const std::string& where, const std::string& name) {
   for (int i = 0; i <= static_cast<int>(DType::kF64); ++i) {
     const auto type = static_cast<DType>(i);
-    const bool held = !is_quantised(type) || type == DType::kQ8_0;
-    if (held && dtype_info(type).name == name) return type;
+    if (is_memory_dtype(type) && dtype_info(type).name == name) return type;
   }
   fail(ErrorCode::kUnsupported, "{}: dtype '{}' is not one this program reads", where, printable(name));
 }

@@ -72,6 +72,9 @@ struct MemoryBlockEntry {
   bool operator==(const MemoryBlockEntry&) const = default;
 };
 
+// Whether blocks of memory files may have it: plain types, and Q8_0.
+constexpr bool is_memory_dtype(DType dtype) { return !is_quantised(dtype) || dtype == DType::kQ8_0; }
+
 // Bytes of a dense tensor; nothing where that overflows, a size is negative or rows are not whole blocks.
 std::optional<uint64_t> dense_bytes(DType dtype, const std::vector<int64_t>& shape);
 

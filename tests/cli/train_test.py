@@ -113,6 +113,11 @@ class TrainTest(BeaconTestCase):
         config = json.loads((adapter / "beacon_config.json").read_text())
         self.assertEqual((config["beacon_window"], config["beacon_stride"], config["beacon_sink_size"]), (16, 8, 1))
         self.assertEqual(config["beacon_param"], ["q", "k", "v"])
+        # Trained at 2 and 4; what the base holds is read raw unless a ratio is asked for.
+        self.assertEqual((config["beacon_ratio"], config["beacon_ratio_mix"]), ([0, 2, 4], "adapt-1024"))
+        short = self.run_json("generate", "-m", self.model, "-a", adapter, "-p", "the sea was calm and " * 3, "-n", 4,
+                              "--ignore-eos")["ledger"]
+        self.assertEqual((set(short["ratios"]), short["positions"]), ({0}, short["tokens_read"]))
         tensors, _ = read_tensors(adapter / "beacon.safetensors")
         self.assertEqual(len(tensors), 1 + 2 * 4)
         out, _ = self.run_beacon("generate", "-m", self.model, "-a", adapter, "-p", "the sea was calm and " * 3, "-n", 4,
