@@ -129,6 +129,25 @@ std::vector<NamedParameter> BeaconParameters::named() const {
   return out;
 }
 
+void BeaconParameters::move_to(at::Device device) {
+  if (device == embed.device()) return;
+  const auto move = [device](at::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.detach().to(device).set_requires_grad(true);
+  };
+  move(embed);
+  for (BeaconLayerParameters& layer : layers) {
+    for (BeaconMatrix* m : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.up, &layer.down}) {
+      move(m->weight);
+      move(m->bias);
+    }
+    move(layer.gate);
+    visit_lora(layer, [&](char, LoraMatrices& m) {
+      move(m.a);
+      move(m.b);
+    });
+  }
+}
+
 void BeaconParameters::require_gradients(bool wanted) const {
   for (const NamedParameter& parameter : named()) {
     at::Tensor tensor = parameter.tensor;
@@ -141,7 +160,7 @@ std::vector<std::pair<std::string, at::Tensor>> adapter_tensors(const BeaconPara
   BEACON_CHECK(type == at::kFloat || type == at::kBFloat16);
   std::vector<std::pair<std::string, at::Tensor>> out;
   for (const NamedParameter& parameter : parameters.named()) {
-    at::Tensor values = parameter.tensor.detach();
+    at::Tensor values = parameter.tensor.detach().cpu();
     if (parameter.kind == ParameterKind::kEmbedding) values = values.unsqueeze(0);
     if (values.dim() == 2) values = values.to(type);
     out.emplace_back(parameter.name, values.contiguous());

@@ -2,6 +2,7 @@
 // What training changes: the beacon tensors, and LoRA on the base's projections, as f32 masters with
 // gradients. Letters: D hidden, N query heads, F ffn, I in, O out, r rank.
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <optional>
 #include <string>
@@ -66,12 +67,15 @@ struct BeaconParameters {
   // In a fixed order: the embedding, then layer by layer q, k, v, o, up, down, gate, LoRA of q, k, v, o.
   std::vector<NamedParameter> named() const;
 
+  // Moves all of them to a device, as new leaves; copies made before keep the old ones.
+  void move_to(at::Device device);
+
   // Sets or clears the wish for gradients of all of them.
   void require_gradients(bool wanted) const;
 };
 
 // The tensors of an adapter file: matrices, LoRA among them, and the embedding [1, D] in `type` (kFloat or
-// kBFloat16), biases and gates, which are small and sensitive, in f32.
+// kBFloat16), biases and gates, which are small and sensitive, in f32; in host memory.
 std::vector<std::pair<std::string, at::Tensor>> adapter_tensors(const BeaconParameters& parameters,
                                                                 at::ScalarType type);
 

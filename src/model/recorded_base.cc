@@ -7,24 +7,32 @@
 namespace beacon {
 namespace {
 
-RecordedMatrix expanded(const ops::Weight& weight, at::ScalarType compute) {
+at::Tensor to(const at::Tensor& tensor, at::Device device) {
+  return tensor.defined() ? tensor.to(device) : tensor;
+}
+
+RecordedMatrix expanded(const ops::Weight& weight, at::ScalarType compute, at::Device device) {
   ops::Weight alone = weight;
   alone.low_rank = {};  // trained, see BeaconParameters
-  return {ops::expand(alone, compute), weight.bias};
+  return {to(ops::expand(alone, compute), device), to(weight.bias, device)};
 }
 
 }  // namespace
 
-RecordedBase frozen_base(const ModelWeights& weights, at::ScalarType compute) {
+RecordedBase frozen_base(const ModelWeights& weights, at::ScalarType compute, at::Device device) {
   RecordedBase base;
   base.embed = weights.embed;
+  const auto matrix = [&](const ops::Weight& weight) { return expanded(weight, compute, device); };
   for (const LayerWeights& w : weights.layers) {
-    base.layers.push_back({w.input_norm, w.post_norm, expanded(w.q, compute), expanded(w.k, compute),
-                           expanded(w.v, compute), expanded(w.o, compute), expanded(w.gate, compute),
-                           expanded(w.up, compute), expanded(w.down, compute)});
+    base.layers.push_back({to(w.input_norm, device), to(w.post_norm, device), matrix(w.q), matrix(w.k),
+                           matrix(w.v), matrix(w.o), matrix(w.gate), matrix(w.up), matrix(w.down)});
   }
-  base.norm = weights.norm;
-  base.lm_head = ops::expand(weights.lm_head, compute);
+  base.norm = to(weights.norm, device);
+  base.lm_head = to(ops::expand(weights.lm_head, compute), device);
+  if (!device.is_cpu()) {
+    const bool tied = weights.lm_head.data == weights.embed.data;
+    base.embed_matrix = tied ? base.lm_head : to(ops::expand(weights.embed, compute), device);
+  }
   return base;
 }
 

@@ -26,15 +26,15 @@ struct RecordedLayer {
 // Const after construction and shared by threads.
 struct RecordedBase {
   ops::Weight embed;        // [V, D] as in the file
-  at::Tensor embed_matrix;  // f32 [V, D] with gradients; undefined but in trainable_base()
+  at::Tensor embed_matrix;  // [V, D] on a GPU, or f32 with gradients in trainable_base(); else undefined
   std::vector<RecordedLayer> layers;
   at::Tensor norm;     // f32 [D]
   at::Tensor lm_head;  // [V, D] in the compute type
 };
 
-// Expands the weights once, without the low-rank parts of an adapter; `compute` is kFloat or kBFloat16. Tied
-// tables are expanded for the head alone.
-RecordedBase frozen_base(const ModelWeights& weights, at::ScalarType compute);
+// Expands the weights once, without the low-rank parts of an adapter; `compute` is kFloat or kBFloat16. In host
+// memory tied tables are expanded for the head alone; on another device the table is expanded too.
+RecordedBase frozen_base(const ModelWeights& weights, at::ScalarType compute, at::Device device = at::kCPU);
 
 // The same in f32 with gradients everywhere, for checks against the original's gradients of the base. The
 // list names the tensors as in Hugging Face checkpoints.

@@ -12,6 +12,7 @@
 #include "ops/autograd/rms_norm.h"
 #include "ops/autograd/rope.h"
 #include "ops/autograd/swiglu.h"
+#include "ops/device.h"
 #include "ops/embedding.h"
 
 namespace beacon {
@@ -35,12 +36,16 @@ at::Tensor bytes_view(std::span<const uint8_t> bytes, at::IntArrayRef sizes) {
   return at::from_blob(const_cast<uint8_t*>(bytes.data()), sizes, at::kByte);
 }
 
-at::Tensor from_row(std::span<const int64_t> rows, int64_t first) {
+at::Tensor from_row(std::span<const int64_t> rows, int64_t first, at::Device device) {
   std::vector<int64_t> index;
   for (const int64_t r : rows) {
     if (r >= first) index.push_back(r - first);
   }
-  return index.empty() ? at::Tensor() : at::tensor(index, at::kLong);
+  return index.empty() ? at::Tensor() : ops::index_on(device, index);
+}
+
+ops::RopeTable on_device(const ops::RopeTable& table, at::Device device) {
+  return {table.cos.to(device), table.sin.to(device)};
 }
 
 // Sliding-window attention of the base: the oldest keys drop out of sight.
@@ -68,12 +73,19 @@ at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps,
   return recorded::rms_norm(x, weight, eps, context);
 }
 
+// The row of the table an id takes; a beacon's, which is written over later, takes any.
+int64_t table_row(int64_t id, int64_t vocabulary) {
+  require(id >= 0 && id <= vocabulary, ErrorCode::kInvalidArgument,
+          "token id {} is outside the vocabulary of {} tokens", id, vocabulary);
+  return id == vocabulary ? 0 : id;
+}
+
 // Replicas take the q, k or v of the beacon they stand for.
 at::Tensor with_replicas(const at::Tensor& x, const at::Tensor& to, const at::Tensor& from) {
   return to.defined() ? x.index_copy(1, to, x.index_select(1, from)) : x;
 }
 
-void set_replicas(std::span<const int32_t> copy_from, at::Tensor& to, at::Tensor& from) {
+void set_replicas(std::span<const int32_t> copy_from, at::Device device, at::Tensor& to, at::Tensor& from) {
   std::vector<int64_t> targets, sources;
   for (size_t r = 0; r < copy_from.size(); ++r) {
     if (copy_from[r] < 0) continue;
@@ -81,8 +93,8 @@ void set_replicas(std::span<const int32_t> copy_from, at::Tensor& to, at::Tensor
     sources.push_back(copy_from[r]);
   }
   if (targets.empty()) return;
-  to = at::tensor(targets, at::kLong);
-  from = at::tensor(sources, at::kLong);
+  to = ops::index_on(device, targets);
+  from = ops::index_on(device, sources);
 }
 
 }  // namespace
@@ -98,33 +110,39 @@ RecordedNetwork::RecordedNetwork(const ModelConfig& config, RecordedBase base, B
 }
 
 RecordedNetwork::Step RecordedNetwork::make_step(const RecordedRows& in, int64_t keys) const {
+  const at::Device device = context_.device;
   Step step;
   step.rows = static_cast<int64_t>(in.positions.size());
   step.first = in.hidden_rows.empty() ? step.rows : in.hidden_rows.front();
-  step.table = rope_.table(in.positions, in.longest);
-  step.key_table = rope_.table(in.key_positions, in.longest);
-  step.beacon_rows = from_row(in.beacon_rows, 0);
-  step.beacon_outputs = from_row(in.beacon_rows, step.first);
-  set_replicas(in.copy_from, step.replica_to, step.replica_from);
+  step.table = on_device(rope_.table(in.positions, in.longest), device);
+  step.key_table = on_device(rope_.table(in.key_positions, in.longest), device);
+  step.beacon_rows = from_row(in.beacon_rows, 0, device);
+  step.beacon_outputs = from_row(in.beacon_rows, step.first, device);
+  set_replicas(in.copy_from, device, step.replica_to, step.replica_from);
   step.attention.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   if (!in.mask.empty()) step.attention.mask = bytes_view(in.mask, {step.rows, keys});
   if (config_.sliding_window && keys > *config_.sliding_window) {
     step.attention.mask = sliding_mask(step.attention.mask, step.rows, keys, *config_.sliding_window);
   }
-  if (!in.beacon_keys.empty()) step.attention.gated_keys = bytes_view(in.beacon_keys, {keys});
+  if (step.attention.mask.defined()) step.attention.mask = step.attention.mask.to(device);
+  if (!in.beacon_keys.empty()) step.attention.gated_keys = bytes_view(in.beacon_keys, {keys}).to(device);
   return step;
 }
 
 at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) const {
   const int64_t batch = static_cast<int64_t>(in.ids.size()) / step.rows;
   const int64_t width = config_.hidden_size;
-  at::Tensor x = at::empty({batch, step.rows, width}, at::kFloat);
+  at::Tensor x;
   if (base_.embed_matrix.defined()) {
-    const at::Tensor ids = at::tensor(std::vector<int64_t>(in.ids.begin(), in.ids.end()), at::kLong);
-    const at::Tensor table = at::cat({base_.embed_matrix, parameters_.embed.unsqueeze(0)});
-    return table.index_select(0, ids).view({batch, step.rows, width});
+    std::vector<int64_t> ids(in.ids.begin(), in.ids.end());
+    for (int64_t& id : ids) id = table_row(id, config_.vocab_size);
+    x = base_.embed_matrix.index_select(0, ops::index_on(context_.device, ids))
+            .to(at::kFloat)
+            .view({batch, step.rows, width});
+  } else {
+    x = at::empty({batch, step.rows, width}, at::kFloat);
+    ops::embed(in.ids, base_.embed, parameters_.embed.detach(), x.view({-1, width}));
   }
-  ops::embed(in.ids, base_.embed, parameters_.embed.detach(), x.view({-1, width}));
   if (!step.beacon_rows.defined()) return x;
   const at::Tensor beacons = parameters_.embed.expand({batch, step.beacon_rows.numel(), width});
   return x.index_copy(1, step.beacon_rows, beacons);
@@ -208,7 +226,7 @@ RecordedOutput RecordedNetwork::forward(const RecordedRows& in, std::span<const 
         attention_block(step, l, normed, out.layers.back(), memory[l]);
     x = x + feed_forward_block(step, l, x);
   }
-  const at::Tensor rows = from_row(in.hidden_rows, wanted);
+  const at::Tensor rows = from_row(in.hidden_rows, wanted, context_.device);
   if (rows.numel() < x.size(1)) x = x.index_select(1, rows);
   out.hidden = norm(x, base_.norm, config_.rms_norm_eps, context_);
   return out;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <vector>
 
+#include "ops/device.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops {
@@ -30,12 +31,17 @@ double median_seconds(const std::function<void()>& work) {
 
 }  // namespace
 
-double measure_gemm_peak(bool bf16) {
-  constexpr int64_t kRows = 1152, kSize = 1536;
-  const auto type = bf16 ? at::kBFloat16 : at::kFloat;
-  const at::Tensor a = at::ones({kRows, kSize}, type), b = at::ones({kSize, kSize}, type);
-  at::Tensor out = at::empty({kRows, kSize}, type);
-  return 2.0 * kRows * kSize * kSize / median_seconds([&] { at::mm_out(out, a, b); });
+double measure_gemm_peak(bool bf16, at::Device device) {
+  const int64_t rows = device.is_cpu() ? 1152 : 8192, size = device.is_cpu() ? 1536 : 8192;
+  const auto options = at::TensorOptions(device).dtype(bf16 ? at::kBFloat16 : at::kFloat);
+  // Ones would flatter a GPU, which clocks higher on them.
+  const at::Tensor a = at::randn({rows, size}, options), b = at::randn({size, size}, options);
+  at::Tensor out = at::empty({rows, size}, options);
+  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(size) * static_cast<double>(size);
+  return flops / median_seconds([&] {
+    at::mm_out(out, a, b);
+    synchronize(device);
+  });
 }
 
 double measure_read_peak() {

@@ -109,12 +109,17 @@ void write_checkpoint(const fs::path& folder, const AdamW& optimizer, const RunS
   std::error_code error;
   fs::create_directories(folder, error);
   require(!error, ErrorCode::kIo, "cannot make the folder {}: {}", folder.string(), error.message());
+  std::vector<at::Tensor> held;  // in host memory, where the views look
   std::vector<TensorView> views;
+  const auto add = [&](const std::string& name, const at::Tensor& tensor) {
+    held.push_back(tensor.detach().cpu());
+    views.push_back(ops::view_of(name, held.back()));
+  };
   for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
     const NamedParameter& p = optimizer.parameters()[i];
-    views.push_back(ops::view_of("parameter/" + p.name, p.tensor.detach()));
-    views.push_back(ops::view_of("first/" + p.name, optimizer.first_moments()[i]));
-    views.push_back(ops::view_of("second/" + p.name, optimizer.second_moments()[i]));
+    add("parameter/" + p.name, p.tensor);
+    add("first/" + p.name, optimizer.first_moments()[i]);
+    add("second/" + p.name, optimizer.second_moments()[i]);
   }
   write_safetensors(folder / fmt::format("step-{:08}.safetensors", state.step), views,
                     {{"run_state", state_to_json(state, optimizer.updates())}});

@@ -72,6 +72,7 @@ struct TrainConfig {
   int64_t checkpoint_every = 100;
   int64_t keep_checkpoints = 2;
 
+  std::string device = "cpu";
   std::string compute = "auto";
   std::string recording = "fused";
   int64_t threads = 0;

@@ -74,6 +74,7 @@ const std::vector<ConfigField>& config_fields() {
       {"checkpoint_every", &C::checkpoint_every, "Updates between checkpoints; 0 = only at the end", 0,
        kMany},
       {"keep_checkpoints", &C::keep_checkpoints, "Checkpoints kept, the youngest", 1, kMany},
+      {"device", &C::device, "Where the network runs: cpu, cuda or cuda:N"},
       {"compute", &C::compute, "Arithmetic of activations: auto, f32 or bf16"},
       {"recording", &C::recording, "Operations: fused, or plain (slow, for comparison)"},
       {"threads", &C::threads, "Threads; 0 = all cores", 0, 1024},

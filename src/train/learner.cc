@@ -1,5 +1,6 @@
 #include "train/learner.h"
 
+#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ops/device.h"
 #include "ops/embedding.h"
 #include "train/flops.h"
 #include "train/sequence_plan.h"
@@ -92,14 +94,19 @@ std::optional<LoraConfig> trained_lora(const TrainConfig& config) {
 }
 
 Learner::Learner(const TrainConfig& config, Communicator& communicator)
-    : config_(config), communicator_(communicator), window_(training_window(config)) {
+    : config_(config),
+      communicator_(communicator),
+      device_(ops::open_device(config.device)),
+      window_(training_window(config)) {
+  if (!device_.is_cpu()) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
   model_ = load_model(model_options(config), /*need_tokenizer=*/true);
   const ModelConfig& shape = model_->net.config();
-  const BeaconParameters parameters = initial_parameters();
+  BeaconParameters parameters = initial_parameters();
+  parameters.move_to(device_);
   const recorded::RecordingContext context{
       config.recording == "plain" ? recorded::Recording::kPlain : recorded::Recording::kFused,
-      model_->compute};
-  const RecordedBase base = frozen_base(model_->net.weights(), model_->compute);
+      compute_type(), device_};
+  const RecordedBase base = frozen_base(model_->net.weights(), compute_type(), device_);
   network_ = std::make_unique<RecordedNetwork>(shape, base, parameters, model_->net.rope(), context);
   teacher_ =
       std::make_unique<RecordedNetwork>(shape, base, parameters.without_lora(), model_->net.rope(), context);
@@ -117,6 +124,12 @@ Learner::Learner(const TrainConfig& config, Communicator& communicator)
 }
 
 Learner::~Learner() = default;
+
+// A GPU multiplies bf16 whatever the processor does.
+at::ScalarType Learner::compute_type() const {
+  if (config_.compute == "auto" && !device_.is_cpu()) return at::kBFloat16;
+  return model_->compute;
+}
 
 BeaconParameters Learner::initial_parameters() const {
   const ModelWeights& weights = model_->net.weights();
@@ -166,7 +179,9 @@ UpdateReport Learner::update(double weight) {
     for (const NamedParameter& p : optimizer_->parameters()) {
       at::Tensor tensor = p.tensor;
       if (!tensor.grad().defined()) tensor.mutable_grad() = at::zeros_like(tensor.detach());
-      communicator_.sum(std::span(tensor.grad().data_ptr<float>(), static_cast<size_t>(tensor.numel())));
+      const at::Tensor host = tensor.grad().cpu();
+      communicator_.sum(std::span(host.data_ptr<float>(), static_cast<size_t>(tensor.numel())));
+      tensor.grad().copy_(host);
     }
     communicator_.sum(std::span(&weight, 1));
   }

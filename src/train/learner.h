@@ -62,11 +62,13 @@ class Learner {
 
  private:
   BeaconParameters initial_parameters() const;
+  at::ScalarType compute_type() const;
   void start_from_bos(const at::Tensor& embed) const;
   at::Tensor teacher_of(const MicroBatch& batch);
 
   TrainConfig config_;
   Communicator& communicator_;
+  at::Device device_;
   std::unique_ptr<Model::Impl> model_;
   std::unique_ptr<RecordedNetwork> network_;
   std::unique_ptr<RecordedNetwork> teacher_;  // the same base without LoRA

@@ -33,7 +33,7 @@ double seconds_since(Clock::time_point start) {
 // Keys of the configuration that a resumed run may change: they do not touch what has been learnt so far.
 bool may_change(const std::string& key) {
   for (const char* free :
-       {"run", "model", "data", "valid_data", "cache", "steps", "epochs", "threads", "valid_every",
+       {"run", "model", "data", "valid_data", "cache", "device", "steps", "epochs", "threads", "valid_every",
         "valid_sequences", "valid_ratios", "checkpoint_every", "keep_checkpoints"}) {
     if (key == free) return true;
   }
@@ -109,7 +109,7 @@ class Run {
     if (resume) restore();
     state_.config = to_json(config);
     state_.data_fingerprint = data_.fingerprint();
-    state_.isa = kernels::active_isa_name();
+    state_.isa = arithmetic_unit();
     state_.compute = arithmetic();
     state_.threads = learner_.model().info.threads;
     state_.ranks = communicator_.size();
@@ -117,7 +117,8 @@ class Run {
       log_.emplace(folder_ / "log.jsonl", state_.log_bytes);
       write_text(folder_ / "config.json", state_.config);
     }
-    peak_flops_ = ops::measure_gemm_peak(learner_.model().compute == at::kBFloat16) * communicator_.size();
+    const ops::autograd::RecordingContext& context = learner_.network().context();
+    peak_flops_ = ops::measure_gemm_peak(context.compute == at::kBFloat16, context.device) * communicator_.size();
   }
 
   RunResult run() {
@@ -135,7 +136,12 @@ class Run {
  private:
   bool writes() const { return communicator_.rank() == 0; }
   // Never that of integers, which has no way back.
-  std::string arithmetic() const { return learner_.model().compute == at::kBFloat16 ? "bf16" : "f32"; }
+  std::string arithmetic() const {
+    return learner_.network().context().compute == at::kBFloat16 ? "bf16" : "f32";
+  }
+  std::string arithmetic_unit() const {
+    return config_.device == "cpu" ? kernels::active_isa_name() : "cuda";
+  }
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
 
   void note(const std::string& text) const {
@@ -160,7 +166,7 @@ class Run {
       if (was != is)
         note(fmt::format("{} was {}, now {}: results will agree, but not bit for bit", what, was, is));
     };
-    differs("instruction set", saved.isa, kernels::active_isa_name());
+    differs("instruction set", saved.isa, arithmetic_unit());
     differs("arithmetic", saved.compute, arithmetic());
     differs("threads", std::to_string(saved.threads), std::to_string(info.threads));
     differs("processes", std::to_string(saved.ranks), std::to_string(communicator_.size()));

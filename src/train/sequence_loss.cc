@@ -7,9 +7,16 @@
 
 #include "base/check.h"
 #include "ops/autograd/linear_loss.h"
+#include "ops/device.h"
 #include "window/labels.h"
 
 namespace beacon {
+namespace {
+
+// Rows whose logits a GPU holds at once: enough to fill it, 0.8 GB in f32 for a vocabulary of 49,152.
+constexpr int64_t kRowsOnDevice = 4096;
+
+}  // namespace
 
 void LossSums::add(const LossSums& other) {
   total += other.total;
@@ -75,13 +82,15 @@ at::Tensor SequenceLoss::part_loss(int ratio, const std::vector<int64_t>& tokens
   options.cross_entropy_weight = weights_.next_token;
   if (taught) {
     options.divergence_weight = weights_.distillation;
-    options.teacher_hidden = teacher_.index_select(1, at::tensor(tokens, at::kLong)).flatten(0, 1);
+    options.teacher_hidden =
+        teacher_.index_select(1, ops::index_on(teacher_.device(), tokens)).flatten(0, 1);
   }
   std::vector<float> label_weights;
   for (const std::vector<float>& sequence : label_weights_) {
     for (const int64_t token : tokens) label_weights.push_back(sequence[static_cast<size_t>(token)]);
   }
-  if (!label_weights.empty()) options.row_weights = at::tensor(label_weights, at::kFloat);
+  if (!label_weights.empty()) options.row_weights = at::tensor(label_weights, at::kFloat).to(hidden.device());
+  if (!hidden.is_cpu()) options.chunk_rows = kRowsOnDevice;
   const at::Tensor row_labels = at::tensor(labels, at::kInt);
   const ops::autograd::LinearLoss loss = ops::autograd::linear_loss(
       hidden.flatten(0, 1), network_.base().lm_head, row_labels, options, network_.context());
@@ -92,7 +101,7 @@ at::Tensor SequenceLoss::part_loss(int ratio, const std::vector<int64_t>& tokens
         .item<double>();
   };
   count(ratio, weighted_sum(loss.cross_entropy), weighted_sum(loss.divergence),
-        weighted_sum(row_labels.ne(kIgnoredLabel).to(at::kFloat)));
+        weighted_sum(row_labels.ne(kIgnoredLabel).to(at::kFloat).to(hidden.device())));
   return loss.total;
 }
 

@@ -60,7 +60,8 @@ Tape::Tape(const RecordedNetwork& network, const SequencePlan& plan, std::span<c
       options_(options),
       batch_(static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, plan.num_tokens)),
       bank_(network.config().num_hidden_layers, batch_, plan.bank_rows,
-            network.config().num_key_value_heads * network.config().head_dim, network.context().compute) {
+            network.config().num_key_value_heads * network.config().head_dim,
+            at::TensorOptions(network.context().device).dtype(network.context().compute)) {
   BEACON_CHECK(static_cast<int64_t>(ids.size()) == batch_ * plan.num_tokens);
 }
 

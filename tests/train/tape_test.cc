@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "ops/pretend_device.h"
 #include "train/sequence_loss.h"
 #include "train/whole_graph.h"
 #include "window/labels.h"
@@ -103,18 +104,19 @@ class TapeTest : public ::testing::TestWithParam<TapeCase> {
     }
   }
 
-  RecordedNetwork network(Recording recording) const {
+  RecordedNetwork network(Recording recording, at::Device device = at::kCPU) const {
     const std::optional<float> gate = GetParam().gate ? std::optional(0.0F) : std::nullopt;
     const std::string targets = GetParam().lora;
     const bool all = targets.empty();
     BeaconParameters parameters = BeaconParameters::from(
         config_, weights_, {.q = true, .k = all, .v = true, .o = all, .mlp = all}, gate);
     if (!all) add_lora(parameters, targets);
+    parameters.move_to(device);
     return {config_,
-            frozen_base(weights_, at::kFloat),
+            frozen_base(weights_, at::kFloat, device),
             parameters,
             ops::Rope(config_.rope, config_.head_dim, config_.max_position_embeddings),
-            {recording, at::kFloat}};
+            {recording, at::kFloat, device}};
   }
 
   // With a B that is not zero: else A would have no gradient.
@@ -178,6 +180,22 @@ TEST_P(TapeTest, RecomputingGivesTheSameBits) {
     SCOPED_TRACE(expected[i].name);
     ASSERT_EQ(expected[i].tensor.grad().defined(), actual[i].tensor.grad().defined());
     if (expected[i].tensor.grad().defined()) expect_equal(actual[i].tensor.grad(), expected[i].tensor.grad());
+  }
+}
+
+TEST_P(TapeTest, ADeviceOfItsOwnGivesTheSame) {
+  const at::Device device = pretend_device();
+  const RecordedNetwork host = network(Recording::kPlain), there = network(Recording::kFused, device);
+  const TapeOptions options{.truncate_steps = GetParam().truncate};
+  EXPECT_NEAR(run(there, options) / run(host, options), 1.0, 1e-6);
+  const auto expected = host.parameters().named(), actual = there.parameters().named();
+  for (size_t i = 0; i < expected.size(); ++i) {
+    SCOPED_TRACE(expected[i].name);
+    EXPECT_EQ(actual[i].tensor.device(), device);
+    ASSERT_EQ(actual[i].tensor.grad().defined(), expected[i].tensor.grad().defined());
+    if (!expected[i].tensor.grad().defined()) continue;
+    const at::Tensor wanted = expected[i].tensor.grad();
+    expect_close(actual[i].tensor.grad().cpu(), wanted, kTolerance * wanted.abs().max().item<double>() + 1e-12);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "ops/autograd/attention_flash.h"
 #include "ops/autograd/attention_fused.h"
 
 namespace beacon::ops::autograd {
@@ -37,7 +38,8 @@ at::Tensor attention_plain(const at::Tensor& q, const at::Tensor& k, const at::T
     scores = scores + options.gate.reshape({kv_heads, group, 1, 1}) * options.gated_keys.to(at::kFloat);
   }
   const at::Tensor visible = options.mask.defined() ? options.mask.to(at::kBool)
-                                                    : at::ones({rows, keys}, at::kBool).tril(keys - rows);
+                                                    : at::ones({rows, keys}, q.options().dtype(at::kBool))
+                                                          .tril(keys - rows);
   scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
   const at::Tensor weights = at::softmax(scores, -1).nan_to_num(0.0).to(q.scalar_type());
   const at::Tensor out = at::matmul(weights.view({batch, kv_heads, group * rows, keys}), v_bksh);
@@ -54,8 +56,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   const at::Tensor cast_q = q.to(context.compute), cast_k = k.to(context.compute),
                    cast_v = v.to(context.compute);
   const bool nothing = q.numel() == 0 || k.numel() == 0;
-  if (context.recording == Recording::kFused && !nothing)
-    return attention_fused(cast_q, cast_k, cast_v, options);
+  if (context.has_kernels() && !nothing) return attention_fused(cast_q, cast_k, cast_v, options);
+  if (has_flash(context, options) && !nothing) return attention_flash(cast_q, cast_k, cast_v, options);
   return attention_plain(cast_q, cast_k, cast_v, options);
 }
 

@@ -99,6 +99,7 @@ void check(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& l
 
 // i64 indices of the rows that count.
 at::Tensor scored_rows(const at::Tensor& labels, int64_t vocabulary) {
+  BEACON_CHECK(labels.is_cpu());
   const at::Tensor rows = labels.ne(kIgnoredLabel).nonzero().squeeze(1);
   if (rows.numel() == 0) return rows;
   const at::Tensor scored = labels.index_select(0, rows);
@@ -117,10 +118,12 @@ LinearLoss linear_loss(const at::Tensor& hidden, const at::Tensor& head, const a
   check(hidden, head, labels, options);
   const bool distil = options.divergence_weight != 0.0;
   const bool differentiate = hidden.requires_grad() && at::GradMode::is_enabled();
-  const at::Tensor rows = scored_rows(labels, head.size(0));
+  const at::Tensor host_rows = scored_rows(labels, head.size(0));
+  const at::Tensor rows = host_rows.to(context.device);
+  const at::Tensor scored_labels = labels.index_select(0, host_rows).to(context.device);
   LinearLoss loss;
   loss.scored = rows.numel();
-  loss.cross_entropy = at::zeros({hidden.size(0)}, at::kFloat);
+  loss.cross_entropy = at::zeros({hidden.size(0)}, hidden.options().dtype(at::kFloat));
   if (distil) loss.divergence = at::zeros_like(loss.cross_entropy);
   at::Tensor gradient;
   {
@@ -133,8 +136,8 @@ LinearLoss linear_loss(const at::Tensor& hidden, const at::Tensor& head, const a
         return at::mm(states.index_select(0, at_rows).to(context.compute), weight.t());
       };
       const Chunk chunk{logits_of(hidden), distil ? logits_of(options.teacher_hidden) : at::Tensor(),
-                        labels.index_select(0, at_rows)};
-      const ChunkLoss part = context.recording == Recording::kFused
+                        scored_labels.slice(0, begin, begin + options.chunk_rows)};
+      const ChunkLoss part = context.has_kernels()
                                  ? chunk_loss_fused(chunk, options, differentiate)
                                  : chunk_loss_plain(chunk, options);
       loss.cross_entropy.index_copy_(0, at_rows, part.cross_entropy);

@@ -59,7 +59,7 @@ class FusedRmsNorm : public torch::autograd::Function<FusedRmsNorm> {
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
                     const RecordingContext& context) {
   BEACON_CHECK(weight.dim() == 1 && weight.size(0) == x.size(-1) && weight.scalar_type() == at::kFloat);
-  if (context.recording == Recording::kFused)
+  if (context.has_kernels())
     return FusedRmsNorm::apply(x, weight.detach().contiguous(), eps, context.compute);
   return rms_norm_plain(x, weight, eps).to(context.compute);
 }

@@ -55,7 +55,7 @@ class FusedRope : public torch::autograd::Function<FusedRope> {
 at::Tensor rope(const at::Tensor& x, const RopeTable& table, const RecordingContext& context) {
   BEACON_CHECK(x.dim() == 4 && table.cos.size(0) == x.size(1) && 2 * table.cos.size(1) == x.size(3));
   BEACON_CHECK(table.sin.sizes() == table.cos.sizes());
-  if (context.recording == Recording::kFused)
+  if (context.has_kernels())
     return FusedRope::apply(x, table.cos.contiguous(), table.sin.contiguous(), context.compute);
   return rope_plain(x, table).to(context.compute);
 }

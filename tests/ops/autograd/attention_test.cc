@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "ops/autograd/attention_flash.h"
 #include "ops/autograd/gradient_check.h"
 
 namespace beacon::ops::autograd {
@@ -168,6 +169,36 @@ TEST_P(AutogradAttentionTest, WhatDoesNotFitIsRefused) {
                [&] { attention(q, k, k, options, context()); });
   options.mask = at::ones({4, 4}, at::kByte);
   expect_error(ErrorCode::kInternal, "options.mask.size(1)", [&] { attention(q, k, k, options, context()); });
+}
+
+// Flash attention runs on a GPU only, but what it is called with can be tried anywhere: the gate must be in it.
+TEST_P(AutogradAttentionTest, TheGateFitsIntoFlashAttention) {
+  for (const int64_t head_dim : {16, 13}) {
+    SCOPED_TRACE(head_dim);
+    const int64_t rows = 12, keys = 40;
+    AttentionOptions options;
+    options.scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
+    options.gated_keys = at::arange(keys).remainder(3).eq(0).to(at::kByte);
+    const std::vector<at::Tensor> inputs = {random({2, rows, 6, head_dim}), random({2, keys, 3, head_dim}),
+                                            random({2, keys, 3, head_dim}),
+                                            at::tensor({-4.03F, 0.7F, 1.3F, -0.2F, 0.0F, 2.6F})};
+    const Formula padded = [&](const std::vector<at::Tensor>& leaves) {
+      AttentionOptions gated = options, plain;
+      gated.gate = leaves[3];
+      plain.scale = options.scale;
+      const FlashArguments in = flash_arguments(leaves[0].to(compute()), leaves[1].to(compute()),
+                                                leaves[2].to(compute()), gated);
+      EXPECT_EQ(in.q.size(3) % 8, 0);
+      EXPECT_EQ(in.v.sizes(), in.k.sizes());
+      return attention(in.q.transpose(1, 2), in.k.transpose(1, 2), in.v.transpose(1, 2), plain, context())
+          .narrow(-1, 0, head_dim);
+    };
+    const Formula exact = [&](const std::vector<at::Tensor>& leaves) {
+      return by_definition(leaves, options);
+    };
+    const at::Tensor direction = random({2, rows, 6, head_dim});
+    expect_near(evaluate(padded, inputs, direction), evaluate_exactly(exact, inputs, direction), kRoundings);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,65 @@
+#include "ops/autograd/attention_flash.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <vector>
+
+#include "base/check.h"
+#include "base/checked.h"
+
+namespace beacon::ops::autograd {
+namespace {
+
+constexpr int64_t kMultiple = 8;  // of the head size, as the kernel wants it
+
+// The gate over the scale as two numbers of the head's type whose sum is the gate to twice its precision: one
+// would move a gate of -4 by up to 0.015. Its gradient goes through the first. [1, 1, N, 2]
+at::Tensor split_gate(const at::Tensor& gate, double scale, at::ScalarType type) {
+  const at::Tensor wanted = gate / scale;
+  const at::Tensor high = wanted.to(type);
+  const at::Tensor low = (wanted.detach() - high.detach().to(wanted.scalar_type())).to(type);
+  return at::stack({high, low}, -1).view({1, 1, gate.numel(), 2});
+}
+
+// x [B, R, heads, H] with `more` [B, R, heads, M] (undefined: none) behind each head and zeros up to `width`, as
+// [B, heads, R, width].
+at::Tensor widened(const at::Tensor& x, const at::Tensor& more, int64_t width) {
+  std::vector<at::Tensor> parts = {x};
+  if (more.defined()) parts.push_back(more);
+  const int64_t used = x.size(3) + (more.defined() ? more.size(3) : 0);
+  if (used < width) parts.push_back(at::zeros({x.size(0), x.size(1), x.size(2), width - used}, x.options()));
+  return (parts.size() == 1 ? x : at::cat(parts, -1)).transpose(1, 2);
+}
+
+}  // namespace
+
+bool has_flash(const RecordingContext& context, const AttentionOptions& options) {
+  return context.device.is_cuda() && context.compute == at::kBFloat16 && !options.mask.defined() &&
+         context.recording == Recording::kFused;
+}
+
+FlashArguments flash_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttentionOptions& options) {
+  at::Tensor gate, flags;
+  int64_t used = q.size(3);
+  if (options.gate.defined()) {
+    used += 2;
+    gate = split_gate(options.gate, options.scale, q.scalar_type()).expand({q.size(0), q.size(1), -1, -1});
+    flags = options.gated_keys.to(k.scalar_type())
+                .view({1, -1, 1, 1})
+                .expand({k.size(0), k.size(1), k.size(2), 2});
+  }
+  const int64_t width = ceil_div(used, kMultiple) * kMultiple;
+  return {widened(q, gate, width), widened(k, flags, width), widened(v, {}, width)};
+}
+
+at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttentionOptions& options) {
+  const FlashArguments in = flash_arguments(q, k, v, options);
+  const at::Tensor out = std::get<0>(at::_scaled_dot_product_flash_attention(
+      in.q, in.k, in.v, /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false, options.scale));
+  return out.narrow(-1, 0, q.size(3)).transpose(1, 2).contiguous();
+}
+
+}  // namespace beacon::ops::autograd

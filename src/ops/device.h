@@ -1,0 +1,23 @@
+#pragma once
+// Where tensors live: the processor's memory, or that of a CUDA device.
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <string>
+#include <vector>
+
+namespace beacon::ops {
+
+// "cpu", "cuda" (the first one) or "cuda:N". The first CUDA device loads torch's CUDA library, which must come
+// before any other call of torch in the process: torch looks for it once. Throws kInvalidArgument for another
+// name and kUnsupported, with the reason, where there is no such device.
+at::Device open_device(const std::string& name);
+
+// Host integers as a tensor of that type on the device: i64, or i32.
+at::Tensor index_on(at::Device device, const std::vector<int64_t>& values);
+at::Tensor index_on(at::Device device, const std::vector<int32_t>& values);
+
+// What `device` takes while work is queued: returns when all of it is done. Nothing for the processor.
+void synchronize(at::Device device);
+
+}  // namespace beacon::ops

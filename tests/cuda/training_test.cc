@@ -1,0 +1,92 @@
+// Losses and gradients of a sequence on the GPU against those in host memory.
+#include <map>
+
+#include "cuda/cuda_fixture.h"
+#include "model/slow_twin.h"
+#include "train/sequence_loss.h"
+#include "train/tape.h"
+#include "window/labels.h"
+
+namespace beacon {
+namespace {
+
+using namespace beacon::testing;
+using ops::autograd::RecordingContext;
+
+struct Outcome {
+  double loss = 0.0;
+  std::map<std::string, at::Tensor> gradients;  // in host memory
+};
+
+class CudaTrainingTest : public CudaTest {
+ protected:
+  void SetUp() override {
+    CudaTest::SetUp();
+    if (IsSkipped()) return;
+    config_ = tiny_config();
+    weights_ = tiny_weights(config_);
+    options_.training = true;
+    options_.window = 16;
+    options_.stride = 8;
+    options_.sink = 1;
+    options_.ratio.ratios = {2, 4, 8};
+    for (int i = 0; i < 2 * 61; ++i) ids_.push_back(i * 7 % 20);
+  }
+
+  Outcome run(const RecordingContext& context) const {
+    BeaconParameters parameters =
+        BeaconParameters::from(config_, weights_, {.q = true, .k = true, .v = true}, -1.0F);
+    parameters.move_to(context.device);
+    const RecordedNetwork net(config_, frozen_base(weights_, context.compute, context.device), parameters,
+                              ops::Rope(config_.rope, config_.head_dim, config_.max_position_embeddings),
+                              context);
+    const SequencePlan plan = plan_sequence(options_, 61);
+    std::vector<std::vector<int32_t>> labels;
+    for (int b = 0; b < 2; ++b) {
+      labels.push_back(shifted_labels(options_, {ids_.begin() + b * 61, ids_.begin() + (b + 1) * 61}));
+    }
+    SequenceLoss loss(net, plan, labels, {}, {}, {});
+    Tape(net, plan, ids_, {}).run(loss);
+    Outcome outcome{loss.sums().cross_entropy, {}};
+    for (const NamedParameter& p : parameters.named()) outcome.gradients[p.name] = p.tensor.grad().cpu();
+    return outcome;
+  }
+
+  void expect_near(const Outcome& actual, const Outcome& expected, double relative) const {
+    EXPECT_NEAR(actual.loss / expected.loss, 1.0, relative);
+    for (const auto& [name, wanted] : expected.gradients) {
+      SCOPED_TRACE(name);
+      expect_close(actual.gradients.at(name), wanted, relative * wanted.abs().max().item<double>() + 1e-12);
+    }
+  }
+
+  ModelConfig config_;
+  ModelWeights weights_;
+  WindowOptions options_;
+  std::vector<int32_t> ids_;
+};
+
+TEST_F(CudaTrainingTest, F32AgreesWithTheProcessor) {
+  expect_near(run({ops::autograd::Recording::kFused, at::kFloat, gpu()}),
+              run({ops::autograd::Recording::kFused, at::kFloat}), 1e-4);
+}
+
+// Rounded activations: a wrong mask, gate or position shows at tens of percent.
+TEST_F(CudaTrainingTest, Bf16IsNear) {
+  expect_near(run({ops::autograd::Recording::kFused, at::kBFloat16, gpu()}),
+              run({ops::autograd::Recording::kFused, at::kFloat}), 0.08);
+}
+
+TEST_F(CudaTrainingTest, TheSameBitsAgain) {
+  const RecordingContext context{ops::autograd::Recording::kFused, at::kBFloat16, gpu()};
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  const Outcome first = run(context), second = run(context);
+  EXPECT_EQ(first.loss, second.loss);
+  for (const auto& [name, gradient] : first.gradients) {
+    SCOPED_TRACE(name);
+    expect_equal(second.gradients.at(name), gradient);
+  }
+}
+
+}  // namespace
+}  // namespace beacon
