@@ -17,7 +17,8 @@ struct ModelInfo {
                                     ///< the base
   std::string tokenizer_fingerprint;
   std::string compute;  ///< f32, q15 or bf16
-  std::string isa;      ///< instruction set of the kernels
+  std::string isa;      ///< instruction set of the kernels; the device where that is not the processor
+  std::string device;   ///< cpu, or cuda:N
   std::string rope;     ///< the rotation in words, for messages
   int64_t num_hidden_layers = 0;
   int64_t hidden_size = 0;

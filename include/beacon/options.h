@@ -44,6 +44,9 @@ struct ModelOptions {
   std::filesystem::path model;                   ///< Hugging Face folder or GGUF file
   std::optional<std::filesystem::path> adapter;  ///< folder with the beacon tensors and beacon_config.json
   ComputeType compute = ComputeType::kAuto;
+  /// Where the network runs and memories are: cpu, cuda (the first GPU) or cuda:N. The first model on a GPU
+  /// must be loaded before anything else in the process uses torch.
+  std::string device = "cpu";
   int threads = 0;  ///< threads of the dense layers and kernels, for the whole process; 0 = all cores
   RopeOverride rope;
   /// Bias added to the attention scores of beacon keys in every head when the adapter holds no gate of its

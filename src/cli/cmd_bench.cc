@@ -97,7 +97,7 @@ void print_result(const BenchArgs& args, const ModelInfo& info, const MachineCei
 int run_bench(const BenchArgs& args) {
   const InterruptGuard interrupt;
   const auto model = Model::load(args.model);
-  const MachineCeiling ceiling = known_ceiling(ceiling_file());
+  const MachineCeiling ceiling = known_ceiling(ceiling_file(), model->info().device);
   for (const int64_t length : args.bench.lengths) {
     ProgressBar bar(fmt::format("{} tokens", length), args.output.progress);
     const ProgressCallback go_on = [&](const Progress& progress) {
@@ -111,6 +111,7 @@ int run_bench(const BenchArgs& args) {
 }
 
 struct MachineArgs {
+  std::string device = "cpu";
   int threads = 0;
   OutputOptions output;
 };
@@ -118,8 +119,8 @@ struct MachineArgs {
 int run_machine(const MachineArgs& args) {
   kernels::choose_isa();
   if (args.threads > 0) ops::set_num_threads(args.threads);
-  const std::filesystem::path file = ceiling_file();
-  const MachineCeiling c = measure_ceiling(file);
+  const MachineCeiling c =
+      args.device == "cpu" ? measure_ceiling(ceiling_file()) : device_ceiling(args.device);
   if (args.output.json) {
     print_json({{"bench", "machine"},
                 {"cpu", c.cpu},
@@ -142,6 +143,9 @@ void add_machine(CLI::App& bench, Action& action) {
   auto args = std::make_shared<MachineArgs>();
   CLI::App& command =
       *bench.add_subcommand("machine", "Measure the ceilings again: reading of memory and matrix products");
+  command.add_option("--device", args->device, "What is measured: cpu, cuda or cuda:N")
+      ->type_name("DEVICE")
+      ->capture_default_str();
   command.add_option("--threads", args->threads, "Threads; 0 = all cores")
       ->type_name("N")
       ->check(whole_number<int>(0, 1024))

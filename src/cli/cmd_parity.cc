@@ -16,6 +16,7 @@ namespace {
 struct ParityArgs {
   OutputOptions output;
   std::vector<std::string> cases;
+  std::string device = "cpu";
 };
 
 const char* to_string(decltype(ParityLine::status) status) {
@@ -62,7 +63,7 @@ int run_parity(const ParityArgs& args) {
     const std::filesystem::path path(folder);
     const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
     for (const auto run : {run_parity_case, run_training_parity_case}) {
-      for (const ParityLine& line : run(path)) {
+      for (const ParityLine& line : run(path, args.device)) {
         print_line(args.output, name, line);
         ++counts[line.status];
       }
@@ -81,6 +82,9 @@ void add_parity_command(CLI::App& app, Action& action) {
   CLI::App& command =
       *app.add_subcommand("parity", "Run golden cases made with the original; exit 1 when one is off");
   command.add_option("cases", args->cases, "Folders of cases")->type_name("CASE_DIR")->required();
+  command.add_option("--device", args->device, "Where the network runs: cpu, cuda or cuda:N")
+      ->type_name("DEVICE")
+      ->capture_default_str();
   add_json_option(command, args->output);
   command.callback([args, &action] { action = [args] { return run_parity(*args); }; });
 }

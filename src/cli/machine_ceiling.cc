@@ -93,7 +93,19 @@ MachineCeiling measure_ceiling(const fs::path& file) {
   return ceiling;
 }
 
-MachineCeiling known_ceiling(const fs::path& file) {
+MachineCeiling device_ceiling(const std::string& device) {
+  MachineCeiling ceiling;
+  ceiling.cpu = processor_name();
+  ceiling.isa = device;
+  ceiling.threads = ops::num_threads();
+  ceiling.read_bytes = ops::measure_read_peak(device);
+  ceiling.f32_flops = ops::measure_gemm_peak(false, device);
+  ceiling.bf16_flops = ops::measure_gemm_peak(true, device);
+  return ceiling;
+}
+
+MachineCeiling known_ceiling(const fs::path& file, const std::string& device) {
+  if (device != "cpu") return device_ceiling(device);
   const auto kept = read(file);
   const bool fits = kept && kept->cpu == processor_name() && kept->isa == kernels::active_isa_name() &&
                     kept->threads == ops::num_threads();

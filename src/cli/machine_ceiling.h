@@ -8,7 +8,7 @@ namespace beacon::cli {
 // Of all `threads` together.
 struct MachineCeiling {
   std::string cpu;  // as /proc/cpuinfo names it
-  std::string isa;  // of the kernels in use
+  std::string isa;  // of the kernels in use; or the device, where that is not the processor
   int threads = 0;
   double read_bytes = 0;  // a second
   double f32_flops = 0;   // of one large matrix product, a second
@@ -28,7 +28,11 @@ std::filesystem::path ceiling_file();
 // cannot be written.
 MachineCeiling measure_ceiling(const std::filesystem::path& file);
 
-// What `file` holds for this processor, instruction set and number of threads; else measured.
-MachineCeiling known_ceiling(const std::filesystem::path& file);
+// Of a device that is not the processor ("cuda:0"), which is soon measured and not kept.
+MachineCeiling device_ceiling(const std::string& device);
+
+// What `file` holds for this processor, instruction set and number of threads, else measured; or that of the
+// device.
+MachineCeiling known_ceiling(const std::filesystem::path& file, const std::string& device = "cpu");
 
 }  // namespace beacon::cli

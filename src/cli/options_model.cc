@@ -24,6 +24,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                            {"bf16", ComputeType::kBF16}},
                           "Arithmetic of the dense layers")
       ->group(kGroup);
+  command.add_option("--device", options.device, "Where the network runs: cpu, cuda or cuda:N")
+      ->type_name("DEVICE")
+      ->capture_default_str()
+      ->group(kGroup);
   command.add_option("--threads", options.threads, "Threads; 0 = all cores")
       ->check(whole_number<int>(0))
       ->type_name("INT")

@@ -96,7 +96,7 @@ at::Tensor Batch::Impl::logits() {
   const c10::InferenceMode inference;
   std::vector<at::Tensor> hidden;
   for (const Member& member : members) hidden.push_back(member.memory->last_hidden);
-  return model->impl().net.logits(at::cat(hidden), scratch);
+  return model->impl().net.logits(at::cat(hidden), scratch).cpu();
 }
 
 Batch::Batch(std::shared_ptr<const Model> model) : impl_(std::make_unique<Impl>(std::move(model))) {}

@@ -16,10 +16,11 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::unique_ptr<Model::Impl> load(const std::filesystem::path& folder) {
+std::unique_ptr<Model::Impl> load(const std::filesystem::path& folder, const std::string& device) {
   ModelOptions options;
   options.model = folder;
   options.compute = ComputeType::kF32;
+  options.device = device;
   return load_model(options, /*need_tokenizer=*/false);
 }
 
@@ -39,12 +40,12 @@ Json read_json(const std::filesystem::path& folder) {
 double max_diff(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return std::numeric_limits<double>::infinity();
   if (a.numel() == 0) return 0.0;
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+  return (a.cpu().to(at::kDouble) - b.cpu().to(at::kDouble)).abs().max().item<double>();
 }
 
-GoldenCase::GoldenCase(const std::filesystem::path& folder)
+GoldenCase::GoldenCase(const std::filesystem::path& folder, const std::string& device)
     : expected_(SafetensorsFile::open(folder / "expected.safetensors")),
-      model_(load(folder)),
+      model_(load(folder, device)),
       meta_(read_json(folder)) {
   for (const auto& name : meta_.value("quirk_sections", Json::array()))
     quirks_.insert(name.get<std::string>());

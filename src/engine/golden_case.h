@@ -26,8 +26,8 @@ double max_diff(const at::Tensor& a, const at::Tensor& b);
 // Belongs to one thread.
 class GoldenCase {
  public:
-  // Loads the model in f32. Throws Error when the folder is not a case.
-  explicit GoldenCase(const std::filesystem::path& folder);
+  // Loads the model in f32, onto the device. Throws Error when the folder is not a case.
+  GoldenCase(const std::filesystem::path& folder, const std::string& device);
 
   const Model::Impl& model() const { return *model_; }
   const nlohmann::json& meta() const { return meta_; }

@@ -1,10 +1,13 @@
 #include "engine/log_probabilities.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "base/check.h"
+#include "ops/device.h"
 
 namespace beacon {
 
@@ -16,12 +19,12 @@ void log_probabilities(const Transformer& net, const at::Tensor& hidden, std::sp
   for (int64_t begin = 0; begin < rows; begin += kRows) {
     const int64_t count = std::min(kRows, rows - begin);
     const at::Tensor logits = net.logits(hidden.narrow(0, begin, count), scratch);
-    const at::Tensor total = at::logsumexp(logits, {1});
-    for (int64_t r = 0; r < count; ++r) {
-      const auto row = static_cast<size_t>(begin + r);
-      out[row] = logits.const_data_ptr<float>()[r * logits.size(1) + targets[row]] -
-                 total.const_data_ptr<float>()[r];
-    }
+    const auto first = static_cast<size_t>(begin), chosen_rows = static_cast<size_t>(count);
+    const auto wanted = targets.subspan(first, chosen_rows);
+    const at::Tensor ids =
+        ops::index_on(logits.device(), std::vector<int64_t>(wanted.begin(), wanted.end())).unsqueeze(1);
+    const at::Tensor chosen = (logits.gather(1, ids).squeeze(1) - at::logsumexp(logits, {1})).cpu();
+    std::copy_n(chosen.const_data_ptr<float>(), chosen_rows, out.begin() + begin);
   }
 }
 

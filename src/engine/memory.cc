@@ -16,6 +16,7 @@ KvGeometry kv_geometry(const Model::Impl& model, const WindowOptions& options, a
   geometry.type = type;
   geometry.keys_rotated = !model.net.rope().follows_length();
   geometry.windows_close = options.enabled;
+  geometry.device = model.device;
   return geometry;
 }
 
@@ -29,6 +30,8 @@ at::ScalarType memory_scalar(MemoryType type, const Model::Impl& model) {
       require(model.info.head_dim % dtype_info(DType::kQ8_0).block_elements == 0, ErrorCode::kUnsupported,
               "a memory of q8_0 needs heads of a multiple of {} numbers, this model's have {}; use bf16",
               dtype_info(DType::kQ8_0).block_elements, model.info.head_dim);
+      require(model.device.is_cpu(), ErrorCode::kUnsupported,
+              "a memory of q8_0 needs the processor, the model is on {}; use bf16", model.info.device);
       return ops::kBlockRows;
     case MemoryType::kAuto:
       break;

@@ -46,7 +46,7 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
 }
 
-// One piece per head of a view [1, K, R, width], whose rows lie together.
+// One piece per head of a view [1, K, R, width] in host memory, whose rows lie together.
 std::vector<MemoryFileWriter::Bytes> head_pieces(const at::Tensor& t) {
   std::vector<MemoryFileWriter::Bytes> pieces;
   const auto head_bytes = static_cast<size_t>(t.size(2) * t.size(3) * static_cast<int64_t>(t.element_size()));
@@ -219,6 +219,7 @@ void read_state(const MemoryFile& file, Memory::Impl& memory) {
             memory.model->info().hidden_size);
     memory.last_hidden = at::empty({1, static_cast<int64_t>(values.size())}, at::kFloat);
     std::memcpy(memory.last_hidden.data_ptr<float>(), values.data(), values.size() * sizeof(float));
+    memory.last_hidden = memory.last_hidden.to(memory.model->impl().device);
   }
 }
 
@@ -260,20 +261,22 @@ void Memory::save(const std::filesystem::path& path, const std::string& title) c
                      *impl_->sampler);
     writer.add_block(std::string(kSamplerSeed), DType::kI64, {1}, bytes_of(seed));
   }
+  std::vector<at::Tensor> held;  // copies in host memory of what is on a device, until all is written
+  const auto host = [&held](const at::Tensor& t) { return t.is_cpu() ? t : held.emplace_back(t.cpu()); };
   if (impl_->last_hidden.defined()) {
-    const auto* data = reinterpret_cast<const std::byte*>(impl_->last_hidden.const_data_ptr<float>());
-    writer.add_block(
-        std::string(kLastHidden), DType::kF32, {impl_->last_hidden.numel()},
-        MemoryFileWriter::Bytes(data, static_cast<size_t>(impl_->last_hidden.numel()) * sizeof(float)));
+    const at::Tensor hidden = host(impl_->last_hidden);
+    const auto* data = reinterpret_cast<const std::byte*>(hidden.const_data_ptr<float>());
+    writer.add_block(std::string(kLastHidden), DType::kF32, {hidden.numel()},
+                     MemoryFileWriter::Bytes(data, static_cast<size_t>(hidden.numel()) * sizeof(float)));
   }
   for (int64_t l = 0; l < geometry.num_layers; ++l) {
     const std::vector<int64_t> shape = {geometry.num_kv_heads, counts.total(), geometry.head_dim};
-    writer.add_block(memory_block::keys(l), manifest.dtype, shape, head_pieces(kv.keys(l, 0)));
-    writer.add_block(memory_block::values(l), manifest.dtype, shape, head_pieces(kv.values(l, 0)));
+    writer.add_block(memory_block::keys(l), manifest.dtype, shape, head_pieces(host(kv.keys(l, 0))));
+    writer.add_block(memory_block::values(l), manifest.dtype, shape, head_pieces(host(kv.values(l, 0))));
     if (manifest.keys == MemoryKeys::kRotated) {
       writer.add_block(memory_block::keys_before_rope(l), DType::kF32,
                        {geometry.num_kv_heads, counts.open, geometry.head_dim},
-                       head_pieces(kv.keys_before_rope(l)));
+                       head_pieces(host(kv.keys_before_rope(l))));
     }
   }
   writer.write_file(path, manifest);

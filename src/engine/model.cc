@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "engine/model_impl.h"
 #include "kernels/isa.h"
+#include "ops/device.h"
 #include "ops/thread_count.h"
 
 namespace beacon {
@@ -14,8 +15,11 @@ namespace {
 
 constexpr float kUntrainedGate = -4.0F;
 
-ComputeType resolve_compute(ComputeType type) {
+ComputeType resolve_compute(ComputeType type, at::Device device) {
+  require(type != ComputeType::kQ15 || device.is_cpu(), ErrorCode::kUnsupported,
+          "products of 15-bit integers (q15) need the processor; bf16 or f32 was expected on another device");
   if (type != ComputeType::kAuto) return type;
+  if (!device.is_cpu()) return ComputeType::kBF16;
     // Without products in hardware bf16 is several times slower than f32. Processors with AMX have them as
     // well.
 #if defined(__x86_64__)
@@ -104,6 +108,7 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const Checkpoint& checkpoint, bo
 
 std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_tokenizer) {
   kernels::choose_isa();
+  const at::Device device = ops::open_device(options.device);
   require(options.threads >= 0 && options.threads <= 1024, ErrorCode::kInvalidArgument,
           "{} threads were asked for; 0 (all cores) to 1024 were expected", options.threads);
   if (options.threads > 0) ops::set_num_threads(options.threads);
@@ -132,14 +137,17 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   // nearly silent.
   const std::optional<float> gate = options.beacon_gate || configured ? options.beacon_gate : kUntrainedGate;
   ModelWeights weights = load_weights(checkpoint, adapter, beacons, gate);
+  const ComputeType compute = resolve_compute(options.compute, device);
+  const at::ScalarType compute_type = compute == ComputeType::kBF16 ? at::kBFloat16 : at::kFloat;
+  if (!device.is_cpu()) move_to(weights, device, compute_type);
   auto impl = std::make_unique<Model::Impl>(Transformer(config, std::move(weights), std::move(rope)),
                                             load_tokenizer(*checkpoint, need_tokenizer));
   impl->chat_template = checkpoint->chat_template();
   if (!impl->chat_template && impl->tokenizer) impl->chat_template = impl->tokenizer->chat_template();
   impl->beacons = beacons;
   impl->beacons_configured = configured;
-  const ComputeType compute = resolve_compute(options.compute);
-  impl->compute = compute == ComputeType::kBF16 ? at::kBFloat16 : at::kFloat;
+  impl->device = device;
+  impl->compute = compute_type;
   impl->integers = compute == ComputeType::kQ15;
   for (const LayerWeights& layer : impl->net.weights().layers) impl->gated |= layer.beacon.gate.defined();
 
@@ -153,7 +161,8 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   if (gate) info.adapter_fingerprint += fmt::format("+gate{}", *gate);
   info.tokenizer_fingerprint = impl->tokenizer ? impl->tokenizer->fingerprint() : "";
   info.compute = compute == ComputeType::kBF16 ? "bf16" : compute == ComputeType::kQ15 ? "q15" : "f32";
-  info.isa = kernels::active_isa_name();
+  info.isa = device.is_cpu() ? kernels::active_isa_name() : device.str();
+  info.device = device.str();
   info.rope = describe(rope_config);
   info.num_hidden_layers = config.num_hidden_layers;
   info.hidden_size = config.hidden_size;

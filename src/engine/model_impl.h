@@ -19,6 +19,7 @@ struct BEACON_LOCAL Model::Impl {
   std::optional<std::string> chat_template;    // Jinja
   BeaconConfig beacons;                 // of the adapter or checkpoint; the paper's defaults without either
   bool beacons_configured = false;      // it came from a file
+  at::Device device = at::kCPU;         // where the network and the memories are
   at::ScalarType compute = at::kFloat;  // of activations
   bool integers = false;                // see ops::LinearContext
   bool gated = false;                   // some layer has a beacon gate

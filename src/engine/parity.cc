@@ -27,7 +27,7 @@ struct Pass {
 
 class Case {
  public:
-  explicit Case(const std::filesystem::path& folder) : golden_(folder) {}
+  Case(const std::filesystem::path& folder, const std::string& device) : golden_(folder, device) {}
 
   std::vector<ParityLine> run() {
     const c10::InferenceMode inference;
@@ -60,7 +60,7 @@ class Case {
     request.on_plan = [&](const Step& step) { pass.steps.push_back(step); };
     request.on_hidden = [&](int64_t, const at::Tensor& h) {
       const at::Tensor flat = golden_.model().net.logits(h.reshape({-1, h.size(2)}), scratch_);
-      rows.push_back(flat.view({h.size(0), h.size(1), -1}));
+      rows.push_back(flat.view({h.size(0), h.size(1), -1}).cpu());
     };
     read_tokens(golden_.model().net, state, request, scratch_);
     pass.logits = at::cat(rows, 1);
@@ -214,9 +214,9 @@ class Case {
 
 }  // namespace
 
-std::vector<ParityLine> run_parity_case(const std::filesystem::path& folder) {
+std::vector<ParityLine> run_parity_case(const std::filesystem::path& folder, const std::string& device) {
   try {
-    return Case(folder).run();
+    return Case(folder, device).run();
   } catch (const Json::exception& error) {
     fail(ErrorCode::kBadFile, "case.json of {} is not a golden case: {}", folder.string(), error.what());
   }

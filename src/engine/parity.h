@@ -23,7 +23,9 @@ struct ParityLine {
 
 // Compares every section of reading of the case in the folder (those of training: train/parity.h;case.json,
 // config.json, model.safetensors, expected.safetensors; the form is that of the golden cases in
-// tests/data/golden). f32. Throws Error when the folder is not such a case.
-std::vector<ParityLine> run_parity_case(const std::filesystem::path& folder);
+// tests/data/golden). f32, on the device (ModelOptions::device). Throws Error when the folder is not such a
+// case.
+std::vector<ParityLine> run_parity_case(const std::filesystem::path& folder,
+                                        const std::string& device = "cpu");
 
 }  // namespace beacon

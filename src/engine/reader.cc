@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ops/device.h"
 
 namespace beacon {
 namespace {
@@ -111,10 +112,10 @@ void SequenceReader::accept(const at::Tensor& hidden) {
 void SequenceReader::hand_out(const at::Tensor& hidden) const {
   if (!request_.on_hidden) return;
   const auto count = static_cast<int64_t>(raw_rows_.size());
-  at::Tensor index = at::empty({count}, at::kLong);
-  for (size_t i = 0; i < raw_rows_.size(); ++i)
-    index.data_ptr<int64_t>()[i] = raw_rows_[i] - (end_ - begin_ - hidden.size(1));
-  request_.on_hidden(token_ - count - first_token_, hidden.index_select(1, index));
+  std::vector<int64_t> index;
+  for (const auto row : raw_rows_) index.push_back(row - (end_ - begin_ - hidden.size(1)));
+  request_.on_hidden(token_ - count - first_token_,
+                     hidden.index_select(1, ops::index_on(hidden.device(), index)));
 }
 
 void SequenceReader::finish_step() {

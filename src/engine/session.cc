@@ -11,6 +11,7 @@
 #include "engine/log_probabilities.h"
 #include "engine/memory_impl.h"
 #include "engine/window_setup.h"
+#include "ops/device.h"
 #include "window/capacity.h"
 
 namespace beacon {
@@ -109,6 +110,7 @@ void read(Session::Impl& session, std::span<const int32_t> given, HiddenRows hid
       request.ids = std::span(ids).subspan(static_cast<size_t>(piece_begin), count);
       read_tokens(session.model->impl().net, memory.state, request, session.scratch);
     }
+    ops::synchronize(session.model->impl().device);
   } catch (...) {
     remember_read();
     throw;
@@ -156,7 +158,7 @@ GenerateResult Session::generate(const GenerateOptions& options, const TokenCall
   Answer answer(options, memory, on_token);
   const auto next_logits = [&] {
     const c10::InferenceMode inference;
-    return impl_->model->impl().net.logits(memory.last_hidden, impl_->scratch);
+    return impl_->model->impl().net.logits(memory.last_hidden, impl_->scratch).cpu();
   };
   while (!answer.done()) {
     if (memory.pending) read(*impl_, {}, HiddenRows::kLast, {}, {});

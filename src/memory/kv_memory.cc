@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "ops/device.h"
 #include "ops/key_rows.h"
 
 namespace beacon {
@@ -20,7 +21,7 @@ at::Tensor narrow_rows(const at::Tensor& t, int64_t begin, int64_t count) {
 // A tensor of the new capacity with the first `used` rows of the old one.
 at::Tensor regrown(const at::Tensor& old, int64_t used, const KvGeometry& g, int64_t capacity, int64_t width,
                    at::ScalarType type) {
-  at::Tensor bigger = at::empty({g.batch, g.num_kv_heads, capacity, width}, at::TensorOptions().dtype(type));
+  at::Tensor bigger = at::empty({g.batch, g.num_kv_heads, capacity, width}, g.options(type));
   if (used > 0) narrow_rows(bigger, 0, used).copy_(narrow_rows(old, 0, used));
   return bigger;
 }
@@ -28,12 +29,6 @@ at::Tensor regrown(const at::Tensor& old, int64_t used, const KvGeometry& g, int
 // [B * T, K * H] as [B, K, T, H], a view.
 at::Tensor by_head(const at::Tensor& rows, const KvGeometry& g) {
   return rows.view({g.batch, rows.size(0) / g.batch, g.num_kv_heads, g.head_dim}).transpose(1, 2);
-}
-
-at::Tensor index_tensor(std::span<const int32_t> rows) {
-  at::Tensor index = at::empty({static_cast<int64_t>(rows.size())}, at::kLong);
-  std::copy(rows.begin(), rows.end(), index.data_ptr<int64_t>());
-  return index;
 }
 
 // Rotates rows [B, K, R, H] of f32 to the positions of the table.
@@ -124,13 +119,14 @@ at::Tensor KvMemory::used_rows(const at::Tensor& held, int64_t new_rows) const {
   if (held.defined()) return narrow_rows(held, 0, counts_.total() + new_rows);
   BEACON_CHECK(counts_.total() + new_rows == 0);  // nothing was reserved yet
   return at::empty({geometry_.batch, geometry_.num_kv_heads, 0, geometry_.row_width()},
-                   at::TensorOptions().dtype(geometry_.type));
+                   geometry_.options(geometry_.type));
 }
 
 at::Tensor KvMemory::keys_before_rope(int64_t layer) const {
   const at::Tensor& k_pre = layers_[static_cast<size_t>(layer)].k_pre;
   if (k_pre.defined()) return narrow_rows(k_pre, 0, counts_.open);
-  return at::empty({geometry_.batch, geometry_.num_kv_heads, 0, geometry_.head_dim}, at::kFloat);
+  return at::empty({geometry_.batch, geometry_.num_kv_heads, 0, geometry_.head_dim},
+                   geometry_.options(at::kFloat));
 }
 
 void KvMemory::finish(int64_t rows) { counts_.open += rows; }
@@ -138,7 +134,7 @@ void KvMemory::finish(int64_t rows) { counts_.open += rows; }
 void KvMemory::close(const KvClose& close, const ops::Rope& rope) {
   BEACON_CHECK(geometry_.windows_close);
   BEACON_CHECK(close.sink.empty() || counts_.beacons == 0);
-  std::vector<int32_t> order(close.sink.begin(), close.sink.end());
+  std::vector<int64_t> order(close.sink.begin(), close.sink.end());
   order.insert(order.end(), close.beacons.begin(), close.beacons.end());
   order.insert(order.end(), close.keep.begin(), close.keep.end());
   const auto moved = static_cast<int64_t>(order.size());
@@ -147,8 +143,9 @@ void KvMemory::close(const KvClose& close, const ops::Rope& rope) {
   if (moved > counts_.open)
     reserve(moved - counts_.open);  // a sink row may be a beacon or a kept row as well
 
-  const at::Tensor index = index_tensor(order);
-  const ops::RopeTable table = geometry_.keys_rotated ? rope.table(base, moved, longest_) : ops::RopeTable{};
+  const at::Tensor index = ops::index_on(geometry_.device, order);
+  ops::RopeTable table;
+  if (geometry_.keys_rotated) table = rope.table(base, moved, longest_).on(geometry_.device);
   for (Layer& layer : layers_) {
     if (moved == 0) break;
     const at::Tensor v = narrow_rows(layer.v, base, counts_.open).index_select(2, index);

@@ -28,10 +28,13 @@ struct KvGeometry {
   at::ScalarType type = at::kFloat;  // of k and v: kFloat, kBFloat16 or ops::kBlockRows (8-bit blocks)
   bool keys_rotated = true;          // false when the rotation follows the length
   bool windows_close = true;         // false: plain model, no k_pre needed
+  at::Device device = at::kCPU;      // of all tensors
 
   bool operator==(const KvGeometry&) const = default;
   // Numbers of type in a row of one head.
   int64_t row_width() const;
+  // Options of a tensor there.
+  at::TensorOptions options(at::ScalarType of) const { return at::TensorOptions(device).dtype(of); }
   // Of k and v of one row in all layers.
   int64_t row_bytes() const;
 };

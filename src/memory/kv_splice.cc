@@ -17,9 +17,9 @@ at::Tensor turned_rows(const at::Tensor& keys, const ops::RopeTable& table, at::
   const at::Tensor k = keys.contiguous();
   at::Tensor turned = at::empty_like(k);
   const std::vector<int64_t> flat = {k.numel() / k.size(3), 1, k.size(3)};
-  ops::apply_rope(k.view(flat), table, turned.view(flat));
-  const at::Tensor out = at::empty({k.size(0), k.size(1), k.size(2), ops::row_width(type, k.size(3))},
-                                   at::TensorOptions().dtype(type));
+  ops::apply_rope(k.view(flat), table.on(k.device()), turned.view(flat));
+  const at::Tensor out =
+      at::empty({k.size(0), k.size(1), k.size(2), ops::row_width(type, k.size(3))}, k.options().dtype(type));
   ops::store_rows(turned, out);
   return out;
 }

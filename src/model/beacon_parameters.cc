@@ -130,9 +130,9 @@ std::vector<NamedParameter> BeaconParameters::named() const {
 }
 
 void BeaconParameters::move_to(at::Device device) {
-  if (device == embed.device()) return;
   const auto move = [device](at::Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.detach().to(device).set_requires_grad(true);
+    if (tensor.defined() && tensor.device() != device)
+      tensor = tensor.detach().to(device).set_requires_grad(true);
   };
   move(embed);
   for (BeaconLayerParameters& layer : layers) {

@@ -67,7 +67,7 @@ struct BeaconParameters {
   // In a fixed order: the embedding, then layer by layer q, k, v, o, up, down, gate, LoRA of q, k, v, o.
   std::vector<NamedParameter> named() const;
 
-  // Moves all of them to a device, as new leaves; copies made before keep the old ones.
+  // Moves those that are elsewhere to a device, as new leaves; copies made before keep the old ones.
   void move_to(at::Device device);
 
   // Sets or clears the wish for gradients of all of them.

@@ -32,8 +32,8 @@ struct RecordedBase {
   at::Tensor lm_head;  // [V, D] in the compute type
 };
 
-// Expands the weights once, without the low-rank parts of an adapter; `compute` is kFloat or kBFloat16. In host
-// memory tied tables are expanded for the head alone; on another device the table is expanded too.
+// Expands the weights once, without the low-rank parts of an adapter; `compute` is kFloat or kBFloat16. In
+// host memory tied tables are expanded for the head alone; on another device the table is expanded too.
 RecordedBase frozen_base(const ModelWeights& weights, at::ScalarType compute, at::Device device = at::kCPU);
 
 // The same in f32 with gradients everywhere, for checks against the original's gradients of the base. The

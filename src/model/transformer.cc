@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ops/device.h"
 #include "ops/embedding.h"
 #include "ops/key_rows.h"
 #include "ops/norm.h"
@@ -46,17 +47,18 @@ struct Transformer::Step {
 
 namespace {
 
-// Few rows are bound by the reading of weights; many by products, which want their inputs rounded once.
-at::ScalarType activation_type(int64_t rows, const ops::LinearContext& context) {
-  return rows > ops::kFewRows ? context.compute : at::kFloat;
+// Few rows are bound by the reading of weights; many by products, which want their inputs rounded once. A GPU
+// has no other products for few rows.
+at::ScalarType activation_type(int64_t rows, const ops::LinearContext& context, at::Device device) {
+  return rows > ops::kFewRows || !device.is_cpu() ? context.compute : at::kFloat;
 }
 
 at::Tensor bytes_view(std::span<const uint8_t> bytes, int64_t rows, int64_t cols) {
   return at::from_blob(const_cast<uint8_t*>(bytes.data()), {rows, cols}, at::kByte);
 }
 
-at::Tensor index_tensor(const std::vector<int64_t>& index) {
-  return index.empty() ? at::Tensor() : at::tensor(index, at::kLong);
+at::Tensor index_tensor(const std::vector<int64_t>& index, at::Device device) {
+  return index.empty() ? at::Tensor() : ops::index_on(device, index);
 }
 
 // Adds the rows that use the beacon projections, of the last `rows` of T, to `index`; the sequence's rows
@@ -125,7 +127,10 @@ void Transformer::repeat_rows(const Step& step, const at::Tensor& matrix) {
 }
 
 Transformer::Transformer(const ModelConfig& config, ModelWeights weights, ops::Rope rope)
-    : config_(config), weights_(std::move(weights)), rope_(std::move(rope)) {}
+    : config_(config),
+      weights_(std::move(weights)),
+      rope_(std::move(rope)),
+      device_(weights_.norm.device()) {}
 
 Transformer::Part Transformer::all_rows(const SequenceRows& sequence) const {
   const ForwardRows& in = sequence.rows;
@@ -139,13 +144,16 @@ Transformer::Part Transformer::all_rows(const SequenceRows& sequence) const {
   memory.reserve(part.rows);
   memory.set_longest(keys);
   memory.set_longest(*std::max_element(in.positions.begin(), in.positions.end()) + 1);
-  part.table = rope_.table(in.positions, memory.longest());
-  if (rope_.follows_length()) part.key_table = rope_.table(key_positions(in, keys), memory.longest());
+  part.table = rope_.table(in.positions, memory.longest()).on(device_);
+  if (rope_.follows_length())
+    part.key_table = rope_.table(key_positions(in, keys), memory.longest()).on(device_);
   if (!in.mask.empty()) part.mask = bytes_view(in.mask, part.rows, keys);
   if (config_.sliding_window && keys > *config_.sliding_window) {
     part.mask = sliding_mask(part.mask, part.rows, keys, *config_.sliding_window);
   }
-  if (!in.beacon_keys.empty()) part.beacon_keys = bytes_view(in.beacon_keys, 1, keys).view({keys});
+  if (part.mask.defined()) part.mask = part.mask.to(device_);
+  if (!in.beacon_keys.empty())
+    part.beacon_keys = bytes_view(in.beacon_keys, 1, keys).view({keys}).to(device_);
   return part;
 }
 
@@ -159,16 +167,16 @@ Transformer::Step Transformer::all_rows(std::span<const SequenceRows> sequences,
     add_beacon_rows(sequence.rows, part.first, part.batch, part.rows, beacons);
     add_replicas(sequence.rows, part.first, part.batch, replica_to, replica_from);
   }
-  step.type = activation_type(step.rows, context);
-  step.beacon_index = index_tensor(beacons);
-  step.replica_to = index_tensor(replica_to);
-  step.replica_from = index_tensor(replica_from);
+  step.type = activation_type(step.rows, context, device_);
+  step.beacon_index = index_tensor(beacons, device_);
+  step.replica_to = index_tensor(replica_to, device_);
+  step.replica_from = index_tensor(replica_from, device_);
   return step;
 }
 
 // Without replicas: their hidden states are never used, and their keys and values were copied already.
 Transformer::Step Transformer::last_rows(const Step& all, std::span<const SequenceRows> sequences,
-                                         const ops::LinearContext& context) {
+                                         const ops::LinearContext& context) const {
   Step step;
   std::vector<int64_t> beacons;
   for (size_t i = 0; i < sequences.size(); ++i) {
@@ -181,8 +189,8 @@ Transformer::Step Transformer::last_rows(const Step& all, std::span<const Sequen
     step.add(std::move(part));
     add_beacon_rows(in, step.parts.back().first, step.parts.back().batch, in.hidden_rows, beacons);
   }
-  step.type = activation_type(step.rows, context);
-  step.beacon_index = index_tensor(beacons);
+  step.type = activation_type(step.rows, context, device_);
+  step.beacon_index = index_tensor(beacons, device_);
   return step;
 }
 
@@ -199,9 +207,9 @@ void Transformer::embed(std::span<const SequenceRows> sequences, const Step& all
 std::vector<at::Tensor> Transformer::forward(std::span<const SequenceRows> sequences,
                                              TransformerScratch& scratch) const {
   const Step all = all_rows(sequences, scratch.linear);
-  at::Tensor x = scratch.residual.matrix(all.rows, config_.hidden_size, at::kFloat);
+  at::Tensor x = scratch.residual.matrix(all.rows, config_.hidden_size, at::kFloat, device_);
   embed(sequences, all, x);
-  at::Tensor normed = scratch.normed.matrix(x.size(0), config_.hidden_size, all.type);
+  at::Tensor normed = scratch.normed.matrix(x.size(0), config_.hidden_size, all.type, device_);
   ops::rms_norm(x, weights_.layers[0].input_norm, config_.rms_norm_eps, normed);
   const auto last = static_cast<size_t>(config_.num_hidden_layers - 1);
   for (size_t l = 0; l < last; ++l) {
@@ -217,7 +225,7 @@ std::vector<at::Tensor> Transformer::forward(std::span<const SequenceRows> seque
   for (const Part& part : all.parts) part.memory->finish(part.rows);
   x = rows_of(x, all, wanted);
   if (wanted.rows > 0) {
-    normed = scratch.normed.matrix(x.size(0), config_.hidden_size, wanted.type);
+    normed = scratch.normed.matrix(x.size(0), config_.hidden_size, wanted.type, device_);
     ops::add_rms_norm(attended, x, weights_.layers[last].post_norm, config_.rms_norm_eps, normed);
     x.add_(feed_forward_block(wanted, last, normed, scratch));
   }
@@ -230,8 +238,9 @@ std::vector<at::Tensor> Transformer::forward(std::span<const SequenceRows> seque
 }
 
 at::Tensor Transformer::logits(const at::Tensor& hidden, TransformerScratch& scratch) const {
-  at::Tensor out = at::empty({hidden.size(0), weights_.lm_head.out}, at::kFloat);
-  ops::linear(hidden, weights_.lm_head, out, scratch.linear);
+  at::Tensor out =
+      at::empty({hidden.size(0), weights_.lm_head.out}, at::TensorOptions(device_).dtype(at::kFloat));
+  ops::linear(hidden.to(device_), weights_.lm_head, out, scratch.linear);
   return out;
 }
 
@@ -246,10 +255,10 @@ void Transformer::project(const Step& step, const at::Tensor& x,
   for (const Projection& each : projections) {
     if (!each.beacon.defined()) continue;
     if (!gathered.defined()) {
-      gathered = scratch.gathered.matrix(rows, x.size(1), x.scalar_type());
+      gathered = scratch.gathered.matrix(rows, x.size(1), x.scalar_type(), device_);
       at::index_select_out(gathered, x, 0, step.beacon_index);
     }
-    at::Tensor projected = scratch.projected.matrix(rows, each.y.size(1), each.y.scalar_type());
+    at::Tensor projected = scratch.projected.matrix(rows, each.y.size(1), each.y.scalar_type(), device_);
     ops::linear(gathered, each.beacon, projected, scratch.linear);
     at::Tensor target = each.y;
     target.index_copy_(0, step.beacon_index, projected);
@@ -263,8 +272,9 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
   const bool many = std::all_of(wanted.parts.begin(), wanted.parts.end(),
                                 [](const Part& part) { return part.rows > ops::kFewQueries; });
   const auto type = many && key_type != at::kFloat ? wanted.type : at::kFloat;
-  const at::Tensor turned = type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type);
-  const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type);
+  const at::Tensor turned =
+      type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type, device_);
+  const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type, device_);
   const at::Tensor& gate = weights_.layers[index].beacon.gate;
   const auto layer = static_cast<int64_t>(index);
   c10::SmallVector<ops::AttentionCall, 1> calls;
@@ -295,11 +305,11 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
 at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, size_t index,
                                         const at::Tensor& normed, TransformerScratch& scratch) const {
   const LayerWeights& w = weights_.layers[index];
-  const at::Tensor k = scratch.k.matrix(normed.size(0), w.k.out, all.type);
-  const at::Tensor v = scratch.v.matrix(normed.size(0), w.v.out, all.type);
+  const at::Tensor k = scratch.k.matrix(normed.size(0), w.k.out, all.type, device_);
+  const at::Tensor v = scratch.v.matrix(normed.size(0), w.v.out, all.type, device_);
   const Projection to_k{w.k, w.beacon.k, k}, to_v{w.v, w.beacon.v, v};
   // The wanted rows' queries in the same go, where they are all rows.
-  const at::Tensor q = scratch.q.matrix(wanted.rows, w.q.out, wanted.type);
+  const at::Tensor q = scratch.q.matrix(wanted.rows, w.q.out, wanted.type, device_);
   const Projection to_q{w.q, w.beacon.q, q};
   const bool together = wanted.rows == all.rows;
   if (together) {
@@ -316,7 +326,7 @@ at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, siz
   if (!together) project(wanted, rows_of(normed, all, wanted), {to_q}, scratch);
   repeat_rows(wanted, q);
   const at::Tensor attended = attend(all, wanted, index, q, scratch);
-  const at::Tensor branch = scratch.branch.matrix(wanted.rows, config_.hidden_size, wanted.type);
+  const at::Tensor branch = scratch.branch.matrix(wanted.rows, config_.hidden_size, wanted.type, device_);
   project(wanted, attended, {{w.o, w.beacon.o, branch}}, scratch);
   return branch;
 }
@@ -335,11 +345,11 @@ at::Tensor Transformer::feed_forward_block(const Step& step, size_t index, const
                                            TransformerScratch& scratch) const {
   const LayerWeights& w = weights_.layers[index];
   const int64_t rows = normed.size(0);
-  const at::Tensor gate = scratch.gate.matrix(rows, w.gate.out, step.type);
-  const at::Tensor up = scratch.up.matrix(rows, w.up.out, step.type);
+  const at::Tensor gate = scratch.gate.matrix(rows, w.gate.out, step.type, device_);
+  const at::Tensor up = scratch.up.matrix(rows, w.up.out, step.type, device_);
   project(step, normed, {{w.gate, {}, gate}, {w.up, w.beacon.up, up}}, scratch);
   ops::swiglu(gate, up, gate);
-  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, step.type);
+  const at::Tensor branch = scratch.branch.matrix(rows, config_.hidden_size, step.type, device_);
   project(step, gate, {{w.down, w.beacon.down, branch}}, scratch);
   return branch;
 }

@@ -56,7 +56,8 @@ struct TransformerScratch {
   ops::AttentionContext attention;
 };
 
-// Const after construction and shared by threads; memory and scratch belong to the caller.
+// Const after construction and shared by threads; memory and scratch belong to the caller. It runs where its
+// weights are, and so must the memories be; results are there too.
 class Transformer {
  public:
   Transformer(const ModelConfig& config, ModelWeights weights, ops::Rope rope);
@@ -70,7 +71,7 @@ class Transformer {
   // equal to its own within rounding. The memories must be distinct and of one type.
   std::vector<at::Tensor> forward(std::span<const SequenceRows> sequences, TransformerScratch& scratch) const;
 
-  // hidden [R, D] f32 -> logits [R, V] f32.
+  // hidden [R, D] f32, from anywhere -> logits [R, V] f32.
   at::Tensor logits(const at::Tensor& hidden, TransformerScratch& scratch) const;
 
   const ModelConfig& config() const { return config_; }
@@ -82,8 +83,8 @@ class Transformer {
   struct Step;  // and of all of them
   Part all_rows(const SequenceRows& sequence) const;
   Step all_rows(std::span<const SequenceRows> sequences, const ops::LinearContext& context) const;
-  static Step last_rows(const Step& all, std::span<const SequenceRows> sequences,
-                        const ops::LinearContext& context);
+  Step last_rows(const Step& all, std::span<const SequenceRows> sequences,
+                 const ops::LinearContext& context) const;
   static at::Tensor rows_of(const at::Tensor& matrix, const Step& all, const Step& wanted);
   static void repeat_rows(const Step& step, const at::Tensor& matrix);
   void embed(std::span<const SequenceRows> sequences, const Step& all, const at::Tensor& x) const;
@@ -110,6 +111,7 @@ class Transformer {
   ModelConfig config_;
   ModelWeights weights_;
   ops::Rope rope_;
+  at::Device device_;  // where the weights are
 };
 
 }  // namespace beacon

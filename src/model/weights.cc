@@ -233,4 +233,43 @@ ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint,
   return Binder(checkpoint, adapter, config).bind(gate);
 }
 
+namespace {
+
+void move_tensor(at::Tensor& tensor, at::Device device) {
+  if (tensor.defined()) tensor = tensor.to(device);
+}
+
+void move_matrix(ops::Weight& weight, at::Device device, at::ScalarType compute) {
+  if (!weight.defined()) return;
+  ops::Weight alone = weight;
+  alone.low_rank = {};
+  weight.resident = ops::expand(alone, compute).to(device);
+  move_tensor(weight.bias, device);
+  move_tensor(weight.low_rank.a, device);
+  move_tensor(weight.low_rank.b, device);
+}
+
+}  // namespace
+
+void move_to(ModelWeights& weights, at::Device device, at::ScalarType compute) {
+  const bool tied = weights.lm_head.data == weights.embed.data;
+  move_matrix(weights.embed, device, compute);
+  if (tied) {
+    weights.lm_head = weights.embed;
+  } else {
+    move_matrix(weights.lm_head, device, compute);
+  }
+  move_tensor(weights.beacon_embed, device);
+  move_tensor(weights.norm, device);
+  for (LayerWeights& w : weights.layers) {
+    move_tensor(w.input_norm, device);
+    move_tensor(w.post_norm, device);
+    move_tensor(w.beacon.gate, device);
+    BeaconProjections& own = w.beacon;
+    for (ops::Weight* matrix : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down, &own.q, &own.k, &own.v,
+                                &own.o, &own.up, &own.down})
+      move_matrix(*matrix, device, compute);
+  }
+}
+
 }  // namespace beacon

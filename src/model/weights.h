@@ -54,4 +54,8 @@ ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint,
                           const std::shared_ptr<const Adapter>& adapter, const BeaconConfig& config,
                           std::optional<float> gate);
 
+// Puts all weights on a device that is not the processor, matrices expanded to `compute`
+// (ops::Weight::resident).
+void move_to(ModelWeights& weights, at::Device device, at::ScalarType compute);
+
 }  // namespace beacon

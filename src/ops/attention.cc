@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "kernels/attention.h"
 #include "kernels/attention_decode.h"
+#include "ops/attention_flash.h"
 #include "ops/element_type.h"
 #include "ops/key_rows.h"
 
@@ -135,6 +136,20 @@ void check_call(const AttentionCall& call) {
   BEACON_CHECK(q.scalar_type() == out.scalar_type() && k.scalar_type() == v.scalar_type());
 }
 
+// Few queries with a gate would have all keys copied to be widened: torch's own products read them once.
+void attend_on_device(const AttentionCall& call) {
+  const int64_t head_dim = call.k.size(3);
+  const bool bf16 = call.q.scalar_type() == at::kBFloat16 && call.k.scalar_type() == at::kBFloat16;
+  const auto cast = [&](const at::Tensor& x) { return bf16 ? x : x.to(at::kFloat); };
+  const at::Tensor q = cast(call.q).reshape({call.q.size(0), call.q.size(1), -1, head_dim});
+  const at::Tensor k = cast(call.k).transpose(1, 2), v = cast(call.v).transpose(1, 2);
+  const bool widens = call.options.gate.defined() && call.q.size(1) <= kFewQueries;
+  const bool flash = has_flash(q, call.options) && !widens;
+  at::Tensor out = call.out;
+  out.copy_((flash ? attention_flash(q, k, v, call.options) : attention_plain(q, k, v, call.options))
+                .reshape(out.sizes()));
+}
+
 }  // namespace
 
 void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
@@ -147,6 +162,10 @@ void attention_group(std::span<const AttentionCall> calls, AttentionContext& con
   KeyWorks works;
   for (const AttentionCall& call : calls) {
     check_call(call);
+    if (!call.q.is_cpu()) {
+      attend_on_device(call);
+      continue;
+    }
     const bool few = call.q.size(1) <= kFewQueries && call.q.scalar_type() == at::kFloat;
     for (int64_t b = 0; b < call.q.size(0); ++b) {
       const Heads heads = {call.q[b], call.k[b], call.v[b], call.out[b]};

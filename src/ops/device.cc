@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
+#include <c10/core/DeviceType.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
@@ -49,6 +50,9 @@ void load_torch_cuda() {
 
 at::Device open_device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
+  // A backend that the process itself has taught torch.
+  if (c10::is_privateuse1_backend_registered() && name == c10::get_privateuse1_backend())
+    return {c10::DeviceType::PrivateUse1, 0};
   const std::optional<c10::DeviceIndex> index = cuda_index(name);
   require(index.has_value(), ErrorCode::kInvalidArgument,
           "'{}' is not a device; cpu, cuda or cuda:N was expected", name);
@@ -72,7 +76,7 @@ at::Tensor index_on(at::Device device, const std::vector<int32_t>& values) {
 }
 
 void synchronize(at::Device device) {
-  if (device.is_cpu() || device.is_meta()) return;
+  if (device.is_cpu()) return;
   c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
 }
 

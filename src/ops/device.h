@@ -8,9 +8,9 @@
 
 namespace beacon::ops {
 
-// "cpu", "cuda" (the first one) or "cuda:N". The first CUDA device loads torch's CUDA library, which must come
-// before any other call of torch in the process: torch looks for it once. Throws kInvalidArgument for another
-// name and kUnsupported, with the reason, where there is no such device.
+// "cpu", "cuda" (the first one) or "cuda:N". The first CUDA device loads torch's CUDA library, which must
+// come before any other call of torch in the process: torch looks for it once. Throws kInvalidArgument for
+// another name and kUnsupported, with the reason, where there is no such device.
 at::Device open_device(const std::string& name);
 
 // Host integers as a tensor of that type on the device: i64, or i32.

@@ -20,6 +20,8 @@ at::ScalarType row_scalar(DType type);
 int64_t row_width(at::ScalarType type, int64_t head_dim);
 int64_t row_head_dim(const at::Tensor& rows);
 
+// Rows that are blocks live in host memory only.
+//
 // Writes x [B, K, R, H], f32 or bf16 with unit stride in H, to rows [B, K, R, width] with unit stride there.
 void store_rows(const at::Tensor& x, const at::Tensor& rows);
 

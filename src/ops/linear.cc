@@ -228,6 +228,21 @@ void linear_many_rows(const at::Tensor& x, std::span<const LinearTarget> targets
   }
 }
 
+void linear_on_device(const at::Tensor& x, std::span<const LinearTarget> targets, at::ScalarType compute) {
+  const at::Tensor rows = x.to(compute);
+  for (const LinearTarget& target : targets) {
+    const Weight& weight = *target.weight;
+    at::Tensor y = target.y;
+    if (y.scalar_type() == compute && !weight.bias.defined()) {
+      at::mm_out(y, rows, weight.resident.t());
+    } else {
+      const at::Tensor product = at::mm(rows, weight.resident.t());
+      y.copy_(weight.bias.defined() ? product + weight.bias : product);
+    }
+    add_low_rank(rows, weight.low_rank, y, compute);
+  }
+}
+
 void check_shapes(const at::Tensor& x, const Weight& weight, const at::Tensor& y) {
   BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
   BEACON_CHECK(x.stride(1) == 1 && y.stride(1) == 1);
@@ -243,6 +258,7 @@ void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, Line
 void linear_group(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
   for (const LinearTarget& target : targets) check_shapes(x, *target.weight, target.y);
   if (x.size(0) == 0) return;
+  if (!x.is_cpu()) return linear_on_device(x, targets, context.compute);
   if (x.size(0) <= kFewRows) {
     linear_few_rows(x, targets, context);
   } else {

@@ -25,6 +25,9 @@ struct Weight {
   std::shared_ptr<const void> owner;  // keeps `data` alive
   at::Tensor bias;
   LowRank low_rank;
+  // The matrix without its low-rank part, on the device where the model runs and in its compute type, when
+  // that is not the processor; bias and low-rank part are there too.
+  at::Tensor resident;
 
   bool defined() const { return data != nullptr; }
   int64_t row_bytes() const { return static_cast<int64_t>(*dtype_bytes(dtype, static_cast<uint64_t>(in))); }
@@ -51,7 +54,7 @@ inline constexpr int64_t kFewRows = 12;
 // context.compute, few rows on the blocks, in f32. For quantised weights x is rounded to 15-bit integers
 // (kernels::quantize_activations_q15), and their products are integers, where context.integers is set, and of
 // few rows also where compute is bf16. A row of few, and every row of such integers, does not depend on the
-// others.
+// others. On a GPU all of it is torch's product in context.compute with the weight's resident matrix.
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
 
 // One of several products of the same rows: y [R, O] = x W^T + bias.

@@ -31,20 +31,31 @@ double median_seconds(const std::function<void()>& work) {
 
 }  // namespace
 
-double measure_gemm_peak(bool bf16, at::Device device) {
+double measure_gemm_peak(bool bf16, const std::string& name) {
+  const at::Device device = open_device(name);
   const int64_t rows = device.is_cpu() ? 1152 : 8192, size = device.is_cpu() ? 1536 : 8192;
   const auto options = at::TensorOptions(device).dtype(bf16 ? at::kBFloat16 : at::kFloat);
   // Ones would flatter a GPU, which clocks higher on them.
   const at::Tensor a = at::randn({rows, size}, options), b = at::randn({size, size}, options);
   at::Tensor out = at::empty({rows, size}, options);
-  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(size) * static_cast<double>(size);
+  const double flops =
+      2.0 * static_cast<double>(rows) * static_cast<double>(size) * static_cast<double>(size);
   return flops / median_seconds([&] {
-    at::mm_out(out, a, b);
-    synchronize(device);
-  });
+           at::mm_out(out, a, b);
+           synchronize(device);
+         });
 }
 
-double measure_read_peak() {
+double measure_read_peak(const std::string& name) {
+  const at::Device device = open_device(name);
+  if (!device.is_cpu()) {
+    const at::Tensor data = at::ones({256 << 20}, at::TensorOptions(device).dtype(at::kFloat));
+    at::Tensor sum = at::empty({}, data.options());
+    return 4.0 * static_cast<double>(data.numel()) / median_seconds([&] {
+             at::sum_out(sum, data, at::IntArrayRef{0});
+             synchronize(device);
+           });
+  }
   constexpr int64_t kWords = 32 << 20;  // of 8 bytes
   const at::Tensor data = at::ones({kWords}, at::kLong);
   const auto* words = data.const_data_ptr<int64_t>();

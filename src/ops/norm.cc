@@ -1,5 +1,8 @@
 #include "ops/norm.h"
 
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
 #include "base/check.h"
 #include "kernels/rows.h"
 #include "ops/element_type.h"
@@ -8,10 +11,20 @@
 namespace beacon::ops {
 namespace {
 
+// In torch's own operations.
+void run_on_device(const at::Tensor& x, const at::Tensor& branch, const at::Tensor& weight, double eps,
+                   const at::Tensor& y) {
+  at::Tensor sum = x, out = y;
+  if (branch.defined()) sum.add_(branch);
+  const at::Tensor wide = sum.to(at::kFloat);
+  out.copy_(wide * at::rsqrt(wide.square().mean(-1, true) + eps) * weight);
+}
+
 void run(const at::Tensor& x, const at::Tensor& branch, const at::Tensor& weight, double eps,
          const at::Tensor& y) {
   BEACON_CHECK(x.dim() == 2 && x.is_contiguous() && y.is_contiguous() && x.sizes() == y.sizes());
   BEACON_CHECK(weight.numel() == x.size(1) && weight.scalar_type() == at::kFloat);
+  if (!x.is_cpu()) return run_on_device(x, branch, weight, eps, y);
   kernels::NormRows rows;
   rows.x_type = element_type(x);
   rows.x = x.const_data_ptr();

@@ -65,7 +65,8 @@ float* Scratch::floats(int64_t n) {
   return static_cast<float*>(bytes(n * static_cast<int64_t>(sizeof(float))));
 }
 
-at::Tensor Scratch::matrix(int64_t rows, int64_t cols, at::ScalarType type) {
+at::Tensor Scratch::matrix(int64_t rows, int64_t cols, at::ScalarType type, at::Device device) {
+  if (!device.is_cpu()) return at::empty({rows, cols}, at::TensorOptions(device).dtype(type));
   const auto size = static_cast<int64_t>(c10::elementSize(type));
   return at::from_blob(bytes(rows * cols * size), {rows, cols}, at::TensorOptions().dtype(type));
 }

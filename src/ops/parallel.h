@@ -1,6 +1,7 @@
 #pragma once
 // Splitting kernel calls over torch's thread pool, and scratch that is allocated once and grows.
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <functional>
@@ -26,8 +27,9 @@ class Scratch {
  public:
   // At least n elements of the type, contents undefined; a later call for the same Scratch invalidates it.
   float* floats(int64_t n);
-  // The same memory as a matrix [rows, cols] of the type.
-  at::Tensor matrix(int64_t rows, int64_t cols, at::ScalarType type);
+  // The same memory as a matrix [rows, cols] of the type. On a GPU, whose allocator keeps memory by itself, a
+  // fresh one.
+  at::Tensor matrix(int64_t rows, int64_t cols, at::ScalarType type, at::Device device = at::kCPU);
 
  private:
   at::Tensor buffer_;  // u8 [bytes]

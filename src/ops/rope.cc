@@ -1,6 +1,7 @@
 #include "ops/rope.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 
 #include <algorithm>
 #include <cmath>
@@ -160,10 +161,26 @@ RopeTable Rope::table(int64_t first, int64_t count, int64_t longest) const {
   return table(positions, longest);
 }
 
+namespace {
+
+// In torch's own operations.
+void rotate_on_device(const at::Tensor& x, const RopeTable& table, const at::Tensor& y, bool backwards) {
+  const int64_t times = x.size(0) / table.cos.size(0);
+  const auto spread = [&](const at::Tensor& rows) { return rows.repeat({times, 1}).unsqueeze(1); };
+  const at::Tensor cos = spread(table.cos), sin = spread(backwards ? -table.sin : table.sin);
+  const auto halves = x.to(at::kFloat).chunk(2, -1);
+  at::Tensor out = y;
+  out.copy_(at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1));
+}
+
+}  // namespace
+
 void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y, bool backwards) {
   BEACON_CHECK(x.dim() == 3 && y.sizes() == x.sizes() && x.stride(2) == 1 && y.stride(2) == 1);
   BEACON_CHECK(x.size(2) == 2 * table.cos.size(1));
   if (x.size(0) == 0) return;
+  BEACON_CHECK(table.cos.size(0) > 0 && x.size(0) % table.cos.size(0) == 0);
+  if (!x.is_cpu()) return rotate_on_device(x, table, y, backwards);
   kernels::RotateRows rows;
   rows.x_type = element_type(x);
   rows.x = x.const_data_ptr();
@@ -179,7 +196,6 @@ void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y
   rows.heads = x.size(1);
   rows.head_dim = x.size(2);
   rows.backwards = backwards;
-  BEACON_CHECK(rows.table_rows > 0 && x.size(0) % rows.table_rows == 0);
   parallel_for(x.size(0), 16, [&](int64_t begin, int64_t end) { kernels::rotate_rows(rows, begin, end); });
 }
 

@@ -2,6 +2,7 @@
 // Rotary position embedding: frequencies of every scaling kind, tables for a set of positions, the rotation
 // itself.
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,8 @@ namespace beacon::ops {
 struct RopeTable {
   at::Tensor cos;
   at::Tensor sin;
+
+  RopeTable on(at::Device device) const { return {cos.to(device), sin.to(device)}; }
 };
 
 // The rotation of one model. Const after construction; shared by threads.

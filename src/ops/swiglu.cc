@@ -1,5 +1,8 @@
 #include "ops/swiglu.h"
 
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
 #include "base/check.h"
 #include "kernels/rows.h"
 #include "ops/element_type.h"
@@ -11,6 +14,11 @@ void swiglu(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& out)
   BEACON_CHECK(gate.sizes() == up.sizes() && gate.sizes() == out.sizes());
   BEACON_CHECK(gate.is_contiguous() && up.is_contiguous() && out.is_contiguous());
   BEACON_CHECK(up.scalar_type() == gate.scalar_type() && out.scalar_type() == gate.scalar_type());
+  if (!gate.is_cpu()) {
+    at::Tensor result = out;
+    result.copy_(at::silu(gate) * up);
+    return;
+  }
   kernels::SwigluArrays arrays;
   arrays.type = element_type(gate);
   arrays.gate = gate.const_data_ptr();

@@ -104,8 +104,8 @@ Learner::Learner(const TrainConfig& config, Communicator& communicator)
   BeaconParameters parameters = initial_parameters();
   parameters.move_to(device_);
   const recorded::RecordingContext context{
-      config.recording == "plain" ? recorded::Recording::kPlain : recorded::Recording::kFused,
-      compute_type(), device_};
+      config.recording == "plain" ? recorded::Recording::kPlain : recorded::Recording::kFused, compute_type(),
+      device_};
   const RecordedBase base = frozen_base(model_->net.weights(), compute_type(), device_);
   network_ = std::make_unique<RecordedNetwork>(shape, base, parameters, model_->net.rope(), context);
   teacher_ =

@@ -61,7 +61,7 @@ class LogitsLoss : public TapeLoss {
 
 class TrainingCase {
  public:
-  explicit TrainingCase(const std::filesystem::path& folder) : golden_(folder) {}
+  TrainingCase(const std::filesystem::path& folder, const std::string& device) : golden_(folder, device) {}
 
   std::vector<ParityLine> run() {
     if (!golden_.has("train_loss")) return {};
@@ -73,7 +73,7 @@ class TrainingCase {
     plan_ = plan_sequence(options, static_cast<int64_t>(ids_.size()));
     labels_ = shifted_labels(options, ids_);
     as_trained();
-    with_all_gradients();
+    if (golden_.model().device.is_cpu()) with_all_gradients();
     return golden_.take_lines();
   }
 
@@ -84,17 +84,16 @@ class TrainingCase {
     const Model::Impl& model = golden_.model();
     const ModelConfig& config = model.net.config();
     const ModelWeights& weights = model.net.weights();
-    return {config,
-            std::move(base),
-            BeaconParameters::from(config, weights, model.beacons.params, std::nullopt),
-            model.net.rope(),
-            {recording, at::kFloat}};
+    BeaconParameters parameters = BeaconParameters::from(config, weights, model.beacons.params, std::nullopt);
+    parameters.move_to(model.device);
+    return {config, std::move(base), parameters, model.net.rope(), {recording, at::kFloat, model.device}};
   }
 
   // The way the trainer goes: frozen base, fused operations, no logits of all rows.
   void as_trained() {
     const RecordedNetwork net =
-        network(frozen_base(golden_.model().net.weights(), at::kFloat), recorded::Recording::kFused);
+        network(frozen_base(golden_.model().net.weights(), at::kFloat, golden_.model().device),
+                recorded::Recording::kFused);
     const std::vector<std::vector<int32_t>> labels = {labels_};
     SequenceLoss loss(net, plan_, labels, {}, {}, {});
     Tape(net, plan_, ids_, {.recompute = true}).run(loss);
@@ -145,7 +144,7 @@ class TrainingCase {
   static double relative_diff(const at::Tensor& parameter, const at::Tensor& expected, int64_t labels) {
     const double largest = expected.abs().max().item<double>();
     if (!parameter.grad().defined()) return largest == 0.0 ? 0.0 : std::numeric_limits<double>::infinity();
-    const at::Tensor ours = parameter.grad().to(at::kDouble) / static_cast<double>(labels);
+    const at::Tensor ours = parameter.grad().cpu().to(at::kDouble) / static_cast<double>(labels);
     return max_diff(ours.view(expected.sizes()), expected) / std::max(largest, 1e-30);
   }
 
@@ -157,9 +156,10 @@ class TrainingCase {
 
 }  // namespace
 
-std::vector<ParityLine> run_training_parity_case(const std::filesystem::path& folder) {
+std::vector<ParityLine> run_training_parity_case(const std::filesystem::path& folder,
+                                                 const std::string& device) {
   try {
-    return TrainingCase(folder).run();
+    return TrainingCase(folder, device).run();
   } catch (const nlohmann::json::exception& error) {
     fail(ErrorCode::kBadFile, "case.json of {} is not a golden case: {}", folder.string(), error.what());
   }

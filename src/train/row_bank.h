@@ -15,8 +15,8 @@ namespace beacon {
 // Belongs to one sequence and one thread.
 class RowBank {
  public:
-  // `width` is K * H; type and device are those of the rows, gradients are f32. Allocates all rows at once, the
-  // gradients of a layer with the first of them.
+  // `width` is K * H; type and device are those of the rows, gradients are f32. Allocates all rows at once,
+  // the gradients of a layer with the first of them.
   RowBank(int64_t layers, int64_t batch, int64_t rows, int64_t width, const at::TensorOptions& options);
 
   // The rows `index` of a layer, copied: keys before RoPE and values, [B, index, width]. As leaves with

@@ -118,7 +118,8 @@ class Run {
       write_text(folder_ / "config.json", state_.config);
     }
     const ops::autograd::RecordingContext& context = learner_.network().context();
-    peak_flops_ = ops::measure_gemm_peak(context.compute == at::kBFloat16, context.device) * communicator_.size();
+    peak_flops_ =
+        ops::measure_gemm_peak(context.compute == at::kBFloat16, config_.device) * communicator_.size();
   }
 
   RunResult run() {

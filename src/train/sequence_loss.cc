@@ -82,8 +82,7 @@ at::Tensor SequenceLoss::part_loss(int ratio, const std::vector<int64_t>& tokens
   options.cross_entropy_weight = weights_.next_token;
   if (taught) {
     options.divergence_weight = weights_.distillation;
-    options.teacher_hidden =
-        teacher_.index_select(1, ops::index_on(teacher_.device(), tokens)).flatten(0, 1);
+    options.teacher_hidden = teacher_.index_select(1, ops::index_on(teacher_.device(), tokens)).flatten(0, 1);
   }
   std::vector<float> label_weights;
   for (const std::vector<float>& sequence : label_weights_) {

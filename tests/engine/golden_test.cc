@@ -1,4 +1,5 @@
-// Every golden case of the original code (tests/data/golden): all sections within tolerance, quirks apart.
+// Every golden case of the original code (tests/data/golden): all sections within tolerance, quirks apart; in
+// host memory and on a device.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,11 +18,12 @@ std::vector<std::filesystem::path> case_folders() {
   return folders;
 }
 
-class Golden : public testing::TestWithParam<std::filesystem::path> {};
+class Golden : public testing::TestWithParam<std::tuple<std::filesystem::path, const char*>> {};
 
 TEST_P(Golden, AgreesWithTheOriginal) {
+  const auto& [folder, device] = GetParam();
   int passed = 0, quirks = 0;
-  for (const ParityLine& line : run_parity_case(GetParam())) {
+  for (const ParityLine& line : run_parity_case(folder, device)) {
     EXPECT_NE(line.status, ParityLine::kFail)
         << line.section << ": " << line.max_abs_diff << " > " << line.tolerance << " " << line.note;
     EXPECT_NE(line.status, ParityLine::kSkipped) << line.section;
@@ -29,12 +31,16 @@ TEST_P(Golden, AgreesWithTheOriginal) {
     quirks += line.status == ParityLine::kQuirk ? 1 : 0;
   }
   // Only a case that is one single bug of the original has nothing to agree on.
-  EXPECT_TRUE(passed > 0 || GetParam().filename().string().ends_with("_quirk"));
+  EXPECT_TRUE(passed > 0 || folder.filename().string().ends_with("_quirk"));
   EXPECT_GT(passed + quirks, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(case_folders()),
-                         [](const auto& info) { return info.param.filename().string(); });
+INSTANTIATE_TEST_SUITE_P(Cases, Golden,
+                         testing::Combine(testing::ValuesIn(case_folders()),
+                                          testing::Values("cpu", "pretend")),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).filename().string() + "_" + std::get<1>(info.param);
+                         });
 
 TEST(Golden, HasAllCases) { EXPECT_EQ(case_folders().size(), 32U); }
 

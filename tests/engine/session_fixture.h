@@ -10,10 +10,12 @@
 
 namespace beacon::testing {
 
-inline std::shared_ptr<const Model> tiny_model(const char* name = "gguf_f32") {
+inline std::shared_ptr<const Model> tiny_model(const char* name = "gguf_f32",
+                                               const std::string& device = "cpu") {
   ModelOptions options;
   options.model = std::filesystem::path(BEACON_TEST_DATA_DIR "/models") / name / "model.gguf";
   options.compute = ComputeType::kF32;
+  options.device = device;
   options.beacon_gate = 0.0F;
   return Model::load(options);
 }

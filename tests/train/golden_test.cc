@@ -29,6 +29,17 @@ INSTANTIATE_TEST_SUITE_P(Cases, TrainingGolden,
                                          "param_none", "param_qkvo", "qwen2_main_r2_w32", "sink1_r4"),
                          [](const auto& info) { return std::string(info.param); });
 
+TEST_P(TrainingGolden, AgreesOnADevice) {
+  const std::filesystem::path folder = BEACON_TEST_DATA_DIR "/golden";
+  int compared = 0;
+  for (const ParityLine& line : run_training_parity_case(folder / GetParam(), "pretend")) {
+    EXPECT_EQ(line.status, ParityLine::kPass)
+        << line.section << ": " << line.max_abs_diff << " > " << line.tolerance << " " << line.note;
+    ++compared;
+  }
+  EXPECT_EQ(compared, 2);  // the loss and the gradients of the beacons
+}
+
 TEST(TrainingGolden, ACaseWithoutTrainingHasNoLines) {
   EXPECT_TRUE(run_training_parity_case(BEACON_TEST_DATA_DIR "/golden/ratio0").empty());
 }

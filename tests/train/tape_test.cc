@@ -195,7 +195,8 @@ TEST_P(TapeTest, ADeviceOfItsOwnGivesTheSame) {
     ASSERT_EQ(actual[i].tensor.grad().defined(), expected[i].tensor.grad().defined());
     if (!expected[i].tensor.grad().defined()) continue;
     const at::Tensor wanted = expected[i].tensor.grad();
-    expect_close(actual[i].tensor.grad().cpu(), wanted, kTolerance * wanted.abs().max().item<double>() + 1e-12);
+    expect_close(actual[i].tensor.grad().cpu(), wanted,
+                 kTolerance * wanted.abs().max().item<double>() + 1e-12);
   }
 }
 

@@ -137,9 +137,8 @@ LinearLoss linear_loss(const at::Tensor& hidden, const at::Tensor& head, const a
       };
       const Chunk chunk{logits_of(hidden), distil ? logits_of(options.teacher_hidden) : at::Tensor(),
                         scored_labels.slice(0, begin, begin + options.chunk_rows)};
-      const ChunkLoss part = context.has_kernels()
-                                 ? chunk_loss_fused(chunk, options, differentiate)
-                                 : chunk_loss_plain(chunk, options);
+      const ChunkLoss part = context.has_kernels() ? chunk_loss_fused(chunk, options, differentiate)
+                                                   : chunk_loss_plain(chunk, options);
       loss.cross_entropy.index_copy_(0, at_rows, part.cross_entropy);
       if (distil) loss.divergence.index_copy_(0, at_rows, part.divergence);
       if (differentiate) gradient.index_copy_(0, at_rows, at::mm(part.logits_gradient, weight));

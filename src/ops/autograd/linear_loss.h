@@ -29,10 +29,10 @@ struct LinearLoss {
   int64_t scored = 0;        // rows whose label is not kIgnoredLabel
 };
 
-// hidden [R, D] after the last norm; head [V, D] in context.compute; labels i32 [R], in host memory, in [0, V)
-// or kIgnoredLabel (by the divergence as well). The gradient goes to hidden alone; when hidden requires one it
-// is computed here, with the loss, and only scaled in backward(). Throws kInvalidArgument for a label outside
-// the vocabulary.
+// hidden [R, D] after the last norm; head [V, D] in context.compute; labels i32 [R], in host memory, in [0,
+// V) or kIgnoredLabel (by the divergence as well). The gradient goes to hidden alone; when hidden requires
+// one it is computed here, with the loss, and only scaled in backward(). Throws kInvalidArgument for a label
+// outside the vocabulary.
 LinearLoss linear_loss(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& labels,
                        const LinearLossOptions& options, const RecordingContext& context);
 

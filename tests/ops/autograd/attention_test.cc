@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "ops/autograd/attention_flash.h"
+#include "ops/attention_flash.h"
 #include "ops/autograd/gradient_check.h"
 
 namespace beacon::ops::autograd {
@@ -171,7 +171,8 @@ TEST_P(AutogradAttentionTest, WhatDoesNotFitIsRefused) {
   expect_error(ErrorCode::kInternal, "options.mask.size(1)", [&] { attention(q, k, k, options, context()); });
 }
 
-// Flash attention runs on a GPU only, but what it is called with can be tried anywhere: the gate must be in it.
+// Flash attention runs on a GPU only, but what it is called with can be tried anywhere: the gate must be in
+// it.
 TEST_P(AutogradAttentionTest, TheGateFitsIntoFlashAttention) {
   for (const int64_t head_dim : {16, 13}) {
     SCOPED_TRACE(head_dim);
@@ -186,8 +187,8 @@ TEST_P(AutogradAttentionTest, TheGateFitsIntoFlashAttention) {
       AttentionOptions gated = options, plain;
       gated.gate = leaves[3];
       plain.scale = options.scale;
-      const FlashArguments in = flash_arguments(leaves[0].to(compute()), leaves[1].to(compute()),
-                                                leaves[2].to(compute()), gated);
+      const FlashArguments in =
+          flash_arguments(leaves[0].to(compute()), leaves[1].to(compute()), leaves[2].to(compute()), gated);
       EXPECT_EQ(in.q.size(3) % 8, 0);
       EXPECT_EQ(in.v.sizes(), in.k.sizes());
       return attention(in.q.transpose(1, 2), in.k.transpose(1, 2), in.v.transpose(1, 2), plain, context())

@@ -1,14 +1,15 @@
-#include "ops/autograd/attention_flash.h"
+#include "ops/attention_flash.h"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <limits>
 #include <vector>
 
 #include "base/check.h"
 #include "base/checked.h"
 
-namespace beacon::ops::autograd {
+namespace beacon::ops {
 namespace {
 
 constexpr int64_t kMultiple = 8;  // of the head size, as the kernel wants it
@@ -22,8 +23,8 @@ at::Tensor split_gate(const at::Tensor& gate, double scale, at::ScalarType type)
   return at::stack({high, low}, -1).view({1, 1, gate.numel(), 2});
 }
 
-// x [B, R, heads, H] with `more` [B, R, heads, M] (undefined: none) behind each head and zeros up to `width`, as
-// [B, heads, R, width].
+// x [B, R, heads, H] with `more` [B, R, heads, M] (undefined: none) behind each head and zeros up to `width`,
+// as [B, heads, R, width].
 at::Tensor widened(const at::Tensor& x, const at::Tensor& more, int64_t width) {
   std::vector<at::Tensor> parts = {x};
   if (more.defined()) parts.push_back(more);
@@ -34,9 +35,8 @@ at::Tensor widened(const at::Tensor& x, const at::Tensor& more, int64_t width) {
 
 }  // namespace
 
-bool has_flash(const RecordingContext& context, const AttentionOptions& options) {
-  return context.device.is_cuda() && context.compute == at::kBFloat16 && !options.mask.defined() &&
-         context.recording == Recording::kFused;
+bool has_flash(const at::Tensor& q, const AttentionOptions& options) {
+  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && !options.mask.defined();
 }
 
 FlashArguments flash_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -62,4 +62,30 @@ at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::T
   return out.narrow(-1, 0, q.size(3)).transpose(1, 2).contiguous();
 }
 
-}  // namespace beacon::ops::autograd
+// The heads of a group share their keys, so they are rows of one product.
+at::Tensor attention_plain(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttentionOptions& options) {
+  const int64_t batch = q.size(0), rows = q.size(1), heads = q.size(2), head_dim = q.size(3);
+  const int64_t keys = k.size(1), kv_heads = k.size(2), group = heads / kv_heads;
+  const at::Tensor q_bkrh = q.reshape({batch, rows, kv_heads, group, head_dim})
+                                .permute({0, 2, 3, 1, 4})
+                                .reshape({batch, kv_heads, group * rows, head_dim});
+  const at::Tensor k_bkhs = k.permute({0, 2, 3, 1});
+  const at::Tensor v_bksh = v.transpose(1, 2);
+  at::Tensor scores = at::matmul(q_bkrh, k_bkhs).to(at::kFloat) * options.scale;
+  scores = scores.reshape({batch, kv_heads, group, rows, keys});
+  if (options.gate.defined()) {
+    scores = scores + options.gate.reshape({kv_heads, group, 1, 1}) * options.gated_keys.to(at::kFloat);
+  }
+  const at::Tensor visible = options.mask.defined()
+                                 ? options.mask.to(at::kBool)
+                                 : at::ones({rows, keys}, q.options().dtype(at::kBool)).tril(keys - rows);
+  scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
+  const at::Tensor weights = at::softmax(scores, -1).nan_to_num(0.0).to(q.scalar_type());
+  const at::Tensor out = at::matmul(weights.reshape({batch, kv_heads, group * rows, keys}), v_bksh);
+  return out.reshape({batch, kv_heads, group, rows, head_dim})
+      .permute({0, 3, 1, 2, 4})
+      .reshape({batch, rows, heads, head_dim});
+}
+
+}  // namespace beacon::ops

@@ -1,0 +1,29 @@
+#pragma once
+// Attention through torch's flash attention, for GPUs; differentiable.
+// Letters: B batch, T new rows, S keys, N query heads, K KV heads, H head_dim.
+#include "ops/attention.h"
+
+namespace beacon::ops {
+
+// Flash attention exists on CUDA, for bf16, and knows one mask: causal from the bottom right.
+bool has_flash(const at::Tensor& q, const AttentionOptions& options);
+
+// softmax(scale q k^T + gate) v, [B, T, N, H]: q [B, T, N, H], k, v [B, S, K, H] with unit stride in H, where
+// has_flash() says so.
+at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttentionOptions& options);
+
+// What flash attention is called with: it knows no bias, so the beacon gate becomes two more dimensions of
+// the heads, and heads are padded to a multiple of 8. softmax(scale q k^T) v, with H numbers of each row of v
+// meant, is the attention of the arguments.
+struct FlashArguments {
+  at::Tensor q, k, v;  // [B, N, T, H'], [B, K, S, H'] twice
+};
+FlashArguments flash_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttentionOptions& options);
+
+// The same in torch's own operations, for any type, device and mask; differentiable.
+at::Tensor attention_plain(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttentionOptions& options);
+
+}  // namespace beacon::ops
