@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "io/rope_permutation.h"
 #include "kernels/convert.h"
+#include "ops/device_kernels.h"
 
 namespace beacon {
 namespace {
@@ -239,11 +240,35 @@ void move_tensor(at::Tensor& tensor, at::Device device) {
   if (tensor.defined()) tensor = tensor.to(device);
 }
 
-void move_matrix(ops::Weight& weight, at::Device device, at::ScalarType compute) {
+// What of a model is kept on its device.
+struct Residence {
+  at::Device device;
+  at::ScalarType compute;
+  bool blocks;    // quantised weights as in the file, for products of few rows
+  bool matrices;  // those expanded as well, for products of many
+};
+
+// Expanded matrices are several times the size of their blocks: both are kept where that leaves as much again
+// for memories and activations.
+Residence residence(const ModelWeights& weights, at::Device device, at::ScalarType compute) {
+  const kernels::DeviceKernels* kernels = ops::device_kernels(device);
+  if (kernels == nullptr || compute != at::kBFloat16) return {device, compute, false, true};
+  const int64_t both = 2 * weights.num_parameters + weights.bytes;
+  return {device, compute, true, kernels->free_bytes() > 2 * both};
+}
+
+at::Tensor file_bytes(const ops::Weight& weight) {
+  return at::from_blob(const_cast<std::byte*>(weight.data), {weight.out, weight.row_bytes()}, at::kByte);
+}
+
+void move_matrix(ops::Weight& weight, const Residence& to) {
   if (!weight.defined()) return;
+  const at::Device device = to.device;
+  const bool blocks = to.blocks && is_quantised(weight.dtype);
+  if (blocks) weight.resident_blocks = file_bytes(weight).to(device);
   ops::Weight alone = weight;
   alone.low_rank = {};
-  weight.resident = ops::expand(alone, compute).to(device);
+  if (!blocks || to.matrices) weight.resident = ops::expand(alone, to.compute).to(device);
   move_tensor(weight.bias, device);
   move_tensor(weight.low_rank.a, device);
   move_tensor(weight.low_rank.b, device);
@@ -253,11 +278,12 @@ void move_matrix(ops::Weight& weight, at::Device device, at::ScalarType compute)
 
 void move_to(ModelWeights& weights, at::Device device, at::ScalarType compute) {
   const bool tied = weights.lm_head.data == weights.embed.data;
-  move_matrix(weights.embed, device, compute);
+  const Residence to = residence(weights, device, compute);
+  move_matrix(weights.embed, to);
   if (tied) {
     weights.lm_head = weights.embed;
   } else {
-    move_matrix(weights.lm_head, device, compute);
+    move_matrix(weights.lm_head, to);
   }
   move_tensor(weights.beacon_embed, device);
   move_tensor(weights.norm, device);
@@ -268,7 +294,7 @@ void move_to(ModelWeights& weights, at::Device device, at::ScalarType compute) {
     BeaconProjections& own = w.beacon;
     for (ops::Weight* matrix : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down, &own.q, &own.k, &own.v,
                                 &own.o, &own.up, &own.down})
-      move_matrix(*matrix, device, compute);
+      move_matrix(*matrix, to);
   }
 }
 

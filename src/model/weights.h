@@ -54,8 +54,8 @@ ModelWeights load_weights(const std::shared_ptr<const Checkpoint>& checkpoint,
                           const std::shared_ptr<const Adapter>& adapter, const BeaconConfig& config,
                           std::optional<float> gate);
 
-// Puts all weights on a device that is not the processor, matrices expanded to `compute`
-// (ops::Weight::resident).
+// Puts all weights on a device that is not the processor, matrices in `compute` or, where the device has
+// kernels for them, quantised as they are (ops::Weight).
 void move_to(ModelWeights& weights, at::Device device, at::ScalarType compute);
 
 }  // namespace beacon

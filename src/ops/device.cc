@@ -11,6 +11,8 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/log.h"
+#include "ops/device_kernels.h"
 
 namespace beacon::ops {
 namespace {
@@ -64,6 +66,8 @@ at::Device open_device(const std::string& name) {
   const c10::DeviceIndex count = c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount();
   require(*index < count, ErrorCode::kUnsupported, "{} was asked for, but there are {} CUDA devices", name,
           static_cast<int>(count));
+  if (const std::string reason = load_cuda_kernels(); !reason.empty())
+    log_warning(fmt::format("weights are kept in bf16 on the GPU, not in their blocks: {}", reason));
   return device;
 }
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "kernels/convert.h"
 #include "ops/device.h"
+#include "ops/linear_on_device.h"
 
 namespace beacon::ops {
 namespace {
@@ -27,7 +28,7 @@ void embed_on_device(std::span<const int32_t> ids, const Weight& table, const at
     rows.push_back(is_extra ? 0 : ids[r]);
   }
   at::Tensor out = y;
-  out.copy_(table.resident.index_select(0, index_on(y.device(), rows)));
+  out.copy_(resident_rows(table, y.device(), at::kFloat, index_on(y.device(), rows)));
   if (extra_rows.empty()) return;
   const auto count = static_cast<int64_t>(extra_rows.size());
   out.index_copy_(0, index_on(y.device(), extra_rows), extra.expand({count, -1}));

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "kernels/convert.h"
 #include "kernels/linear.h"
+#include "ops/linear_on_device.h"
 
 namespace beacon::ops {
 namespace {
@@ -225,21 +226,6 @@ void linear_many_rows(const at::Tensor& x, std::span<const LinearTarget> targets
       multiply_f32(rows, *target.weight, target.y, context);
     }
     add_low_rank(x, target.weight->low_rank, target.y, context.compute);
-  }
-}
-
-void linear_on_device(const at::Tensor& x, std::span<const LinearTarget> targets, at::ScalarType compute) {
-  const at::Tensor rows = x.to(compute);
-  for (const LinearTarget& target : targets) {
-    const Weight& weight = *target.weight;
-    at::Tensor y = target.y;
-    if (y.scalar_type() == compute && !weight.bias.defined()) {
-      at::mm_out(y, rows, weight.resident.t());
-    } else {
-      const at::Tensor product = at::mm(rows, weight.resident.t());
-      y.copy_(weight.bias.defined() ? product + weight.bias : product);
-    }
-    add_low_rank(rows, weight.low_rank, y, compute);
   }
 }
 

@@ -25,9 +25,11 @@ struct Weight {
   std::shared_ptr<const void> owner;  // keeps `data` alive
   at::Tensor bias;
   LowRank low_rank;
-  // The matrix without its low-rank part, on the device where the model runs and in its compute type, when
-  // that is not the processor; bias and low-rank part are there too.
+  // The matrix without its low-rank part on the device where the model runs, when that is not the processor:
+  // [O, I] in the compute type, or u8 [O, row_bytes] as in the file, or both. Bias and low-rank part are
+  // there too.
   at::Tensor resident;
+  at::Tensor resident_blocks;
 
   bool defined() const { return data != nullptr; }
   int64_t row_bytes() const { return static_cast<int64_t>(*dtype_bytes(dtype, static_cast<uint64_t>(in))); }
@@ -54,7 +56,7 @@ inline constexpr int64_t kFewRows = 12;
 // context.compute, few rows on the blocks, in f32. For quantised weights x is rounded to 15-bit integers
 // (kernels::quantize_activations_q15), and their products are integers, where context.integers is set, and of
 // few rows also where compute is bf16. A row of few, and every row of such integers, does not depend on the
-// others. On a GPU all of it is torch's product in context.compute with the weight's resident matrix.
+// others. On a GPU: ops/linear_on_device.h.
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
 
 // One of several products of the same rows: y [R, O] = x W^T + bias.

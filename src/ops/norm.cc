@@ -5,15 +5,32 @@
 
 #include "base/check.h"
 #include "kernels/rows.h"
+#include "ops/device_kernels.h"
 #include "ops/element_type.h"
 #include "ops/parallel.h"
 
 namespace beacon::ops {
 namespace {
 
-// In torch's own operations.
+// In a kernel of the device, or in torch's own operations.
 void run_on_device(const at::Tensor& x, const at::Tensor& branch, const at::Tensor& weight, double eps,
                    const at::Tensor& y) {
+  const kernels::DeviceKernels* own = device_kernels(x.device());
+  if (own != nullptr && x.scalar_type() == at::kFloat) {
+    kernels::DeviceNorm norm;
+    norm.x = x.data_ptr<float>();
+    if (branch.defined()) {
+      norm.branch_type = element_type(branch);
+      norm.branch = branch.const_data_ptr();
+    }
+    norm.weight = weight.const_data_ptr<float>();
+    norm.eps = static_cast<float>(eps);
+    norm.y_type = element_type(y);
+    norm.y = y.data_ptr();
+    norm.rows = x.size(0);
+    norm.cols = x.size(1);
+    return check_launch(own->rms_norm(norm, kDefaultStream));
+  }
   at::Tensor sum = x, out = y;
   if (branch.defined()) sum.add_(branch);
   const at::Tensor wide = sum.to(at::kFloat);

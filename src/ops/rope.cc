@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "kernels/rows.h"
+#include "ops/device_kernels.h"
 #include "ops/element_type.h"
 #include "ops/parallel.h"
 
@@ -163,8 +164,30 @@ RopeTable Rope::table(int64_t first, int64_t count, int64_t longest) const {
 
 namespace {
 
-// In torch's own operations.
+kernels::DeviceRotate device_rotation(const at::Tensor& x, const RopeTable& table, const at::Tensor& y) {
+  kernels::DeviceRotate p;
+  p.x_type = element_type(x);
+  p.x = x.const_data_ptr();
+  p.x_row_stride = x.stride(0);
+  p.x_head_stride = x.stride(1);
+  p.y_type = element_type(y);
+  p.y = y.data_ptr();
+  p.y_row_stride = y.stride(0);
+  p.y_head_stride = y.stride(1);
+  p.cos = table.cos.const_data_ptr<float>();
+  p.sin = table.sin.const_data_ptr<float>();
+  p.table_rows = table.cos.size(0);
+  p.rows = x.size(0);
+  p.heads = x.size(1);
+  p.head_dim = x.size(2);
+  return p;
+}
+
+// In a kernel of the device, or in torch's own operations.
 void rotate_on_device(const at::Tensor& x, const RopeTable& table, const at::Tensor& y, bool backwards) {
+  const kernels::DeviceKernels* own = device_kernels(x.device());
+  if (own != nullptr && !backwards && table.cos.is_contiguous() && table.sin.is_contiguous())
+    return check_launch(own->rotate(device_rotation(x, table, y), kDefaultStream));
   const int64_t times = x.size(0) / table.cos.size(0);
   const auto spread = [&](const at::Tensor& rows) { return rows.repeat({times, 1}).unsqueeze(1); };
   const at::Tensor cos = spread(table.cos), sin = spread(backwards ? -table.sin : table.sin);

@@ -3,6 +3,7 @@
 #include <beacon/session.h>
 #include <gtest/gtest.h>
 
+#include "ops/device_kernels.h"
 #include "ops/pretend_device.h"
 #include "session_fixture.h"
 
@@ -108,6 +109,33 @@ TEST_P(Device, SessionsGenerateTogether) {
   }
   EXPECT_EQ(results[&first], alone_first.generate(options).ids);
   EXPECT_EQ(results[&second], alone_second.generate(options).ids);
+}
+
+// Quantised weights stay in their blocks, and the device's own kernels multiply them. Rounded activations
+// move log-probabilities by hundredths; a wrong block, mask or gate by tenths and more.
+TEST(DeviceKernels, QuantisedModelsReadFromTheirBlocks) {
+  const c10::DeviceType type = testing::pretend_device().type();
+  ops::use_device_kernels(type, beacon_device_kernels());
+  for (const char* name : {"gguf_q8_0", "gguf_q4_0", "gguf_q4_1", "gguf_q5_0", "gguf_q5_1", "gguf_q4_k",
+                           "gguf_q5_k", "gguf_q6_k"}) {
+    SCOPED_TRACE(name);
+    ModelOptions options;
+    options.model = std::filesystem::path(BEACON_TEST_DATA_DIR "/models") / name / "model.gguf";
+    options.beacon_gate = 0.0F;
+    options.compute = ComputeType::kF32;
+    Session here(Model::load(options), small_windows());
+    options.compute = ComputeType::kAuto;
+    options.device = "pretend";
+    const auto model = Model::load(options);
+    EXPECT_EQ(model->info().compute, "bf16");
+    Session there(model, small_windows());
+    const std::vector<int32_t> ids = random_ids(60);
+    here.feed(ids);
+    for (size_t i = 0; i < ids.size(); i += 5) there.feed(std::span(ids).subspan(i, 5));  // few rows a step
+    const std::vector<float> expected = probe(here), actual = probe(there);
+    for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 0.12F) << i;
+  }
+  ops::use_device_kernels(type, nullptr);
 }
 
 TEST(DeviceErrors, SayWhatIsPossible) {
