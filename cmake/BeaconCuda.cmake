@@ -24,7 +24,7 @@ set(BEACON_CUDA_LIBRARY "${PROJECT_BINARY_DIR}/libbeacon_cuda.so")
 add_custom_command(OUTPUT "${BEACON_CUDA_LIBRARY}"
   COMMAND "${BEACON_NVCC}" -std=c++20 -O3 -shared -Xcompiler -fPIC,-fvisibility=hidden -ccbin "${CMAKE_CXX_COMPILER}"
           -cudart static "-L${_nvcc_root}/lib" "-L${_nvcc_root}/lib64" "-I${PROJECT_SOURCE_DIR}/src"
-          "SHELL:-gencode arch=compute_80,code=sm_80" "SHELL:-gencode arch=compute_90,code=[sm_90,compute_90]"
+          -gencode=arch=compute_80,code=sm_80 "-gencode=arch=compute_90,code=[sm_90,compute_90]"
           "${_kernels}/device_kernels.cu" -o "${BEACON_CUDA_LIBRARY}"
   DEPENDS "${_kernels}/device_kernels.cu" "${_kernels}/device_kernels.h" "${_kernels}/launch.h" "${_kernels}/weights.h"
           "${PROJECT_SOURCE_DIR}/src/base/dtype.h" "${PROJECT_SOURCE_DIR}/src/base/checked.h"

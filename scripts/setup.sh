@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs: Debian packages and the wheels of requirements.txt in a private .venv.
 # Quick and offline when everything is there. The package sources are those configured on this machine.
+# --dev: also what developers need; --cuda: also torch's CUDA libraries and nvcc.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
@@ -37,5 +38,9 @@ if ! wheels_are_there; then
   .venv/bin/python -m pip install --progress-bar "$bar" --disable-pip-version-check --no-input --no-deps \
     --require-hashes --only-binary :all: -r requirements.txt >&2
   sha256sum requirements.txt >.venv/requirements.sha256
+fi
+if [ "${1:-}" = --cuda ] && ! ls .venv/lib/python3*/site-packages/nvidia/cu13/bin/nvcc >/dev/null 2>&1; then
+  say "installing torch's CUDA libraries and nvcc in .venv (some 3 GB the first time)"
+  .venv/bin/python -m pip install --disable-pip-version-check --no-input --only-binary :all: -r requirements-cuda.txt >&2
 fi
 say "set up: $(ls -d .venv/lib/python3*/site-packages/torch)"
