@@ -229,6 +229,11 @@ void linear_many_rows(const at::Tensor& x, std::span<const LinearTarget> targets
   }
 }
 
+bool are_few(int64_t rows, const Weight& weight, const LinearContext& context) {
+  const bool whole = context.compute == at::kFloat && context.integers && is_quantised(weight.dtype);
+  return rows <= (whole ? kFewIntegerRows : kFewRows);
+}
+
 void check_shapes(const at::Tensor& x, const Weight& weight, const at::Tensor& y) {
   BEACON_CHECK(x.dim() == 2 && x.size(1) == weight.in && y.size(0) == x.size(0) && y.size(1) == weight.out);
   BEACON_CHECK(x.stride(1) == 1 && y.stride(1) == 1);
@@ -245,11 +250,11 @@ void linear_group(const at::Tensor& x, std::span<const LinearTarget> targets, Li
   for (const LinearTarget& target : targets) check_shapes(x, *target.weight, target.y);
   if (x.size(0) == 0) return;
   if (!x.is_cpu()) return linear_on_device(x, targets, context.compute);
-  if (x.size(0) <= kFewRows) {
-    linear_few_rows(x, targets, context);
-  } else {
-    linear_many_rows(x, targets, context);
-  }
+  c10::SmallVector<LinearTarget, 3> few, many;
+  for (const LinearTarget& target : targets)
+    (are_few(x.size(0), *target.weight, context) ? few : many).push_back(target);
+  if (!few.empty()) linear_few_rows(x, {few.data(), few.size()}, context);
+  if (!many.empty()) linear_many_rows(x, {many.data(), many.size()}, context);
 }
 
 at::Tensor linear_reference(const at::Tensor& x, const Weight& weight) {

@@ -50,13 +50,15 @@ struct LinearContext {
 
 // Up to this many rows are multiplied straight from the blocks; more are worth expanding the weight first.
 inline constexpr int64_t kFewRows = 12;
+// In whole numbers of 15-bit activations (context.integers), where many rows need no expanded weight.
+inline constexpr int64_t kFewIntegerRows = 6;
 
 // y = x W^T + bias, W with its low-rank part. x [R, I] and y [R, O] with unit column stride, f32 or, when
 // context.compute is bf16, either of them bf16; no overlap. Many rows run through torch's GEMM in
 // context.compute, few rows on the blocks, in f32. For quantised weights x is rounded to 15-bit integers
 // (kernels::quantize_activations_q15), and their products are integers, where context.integers is set, and of
 // few rows also where compute is bf16. A row of few, and every row of such integers, does not depend on the
-// others. On a GPU: ops/linear_on_device.h.
+// others, but for f32 roundings on how many they are. On a GPU: ops/linear_on_device.h.
 void linear(const at::Tensor& x, const Weight& weight, const at::Tensor& y, LinearContext& context);
 
 // One of several products of the same rows: y [R, O] = x W^T + bias.

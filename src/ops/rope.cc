@@ -202,7 +202,8 @@ void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y
   BEACON_CHECK(x.dim() == 3 && y.sizes() == x.sizes() && x.stride(2) == 1 && y.stride(2) == 1);
   BEACON_CHECK(x.size(2) == 2 * table.cos.size(1));
   if (x.size(0) == 0) return;
-  BEACON_CHECK(table.cos.size(0) > 0 && x.size(0) % table.cos.size(0) == 0);
+  const int64_t table_rows = table.cos.size(0);
+  BEACON_CHECK(table_rows > 0 && x.size(0) % table_rows == 0);
   if (!x.is_cpu()) return rotate_on_device(x, table, y, backwards);
   kernels::RotateRows rows;
   rows.x_type = element_type(x);
@@ -215,7 +216,7 @@ void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y
   rows.y_head_stride = y.stride(1);
   rows.cos = table.cos.const_data_ptr<float>();
   rows.sin = table.sin.const_data_ptr<float>();
-  rows.table_rows = table.cos.size(0);
+  rows.table_rows = table_rows;
   rows.heads = x.size(1);
   rows.head_dim = x.size(2);
   rows.backwards = backwards;

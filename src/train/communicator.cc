@@ -1,7 +1,10 @@
 #include "train/communicator.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstdlib>
+#include <thread>
 
 #include "train/launcher.h"
 
@@ -18,14 +21,30 @@ class SingleProcess : public Communicator {
   void end_job() override {}
 };
 
+// The largest number that one of the variables begins with, at least 1.
+int largest_of(std::initializer_list<const char*> names) {
+  int largest = 1;
+  for (const char* name : names) {
+    if (const char* value = std::getenv(name)) largest = std::max(largest, std::atoi(value));
+  }
+  return largest;
+}
+
 }  // namespace
 
-int launched_ranks() {
-  int ranks = 1;
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    if (const char* value = std::getenv(name)) ranks = std::max(ranks, std::atoi(value));
-  }
-  return ranks;
+int launched_ranks() { return largest_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}); }
+
+// Slurm's is a list of nodes, "4(x2),3": the first is as good as any.
+int launched_ranks_here() {
+  return largest_of({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"});
+}
+
+int threads_of_a_rank() {
+  int processors = static_cast<int>(std::thread::hardware_concurrency()) / launched_ranks_here();
+  cpu_set_t bound;
+  CPU_ZERO(&bound);
+  if (sched_getaffinity(0, sizeof bound, &bound) == 0) processors = std::min(processors, CPU_COUNT(&bound));
+  return std::max(1, processors);
 }
 
 std::unique_ptr<Communicator> single_process() { return std::make_unique<SingleProcess>(); }

@@ -14,6 +14,7 @@
 #include "train/communicator.h"
 #include "train/export.h"
 #include "train/flops.h"
+#include "train/launcher.h"
 #include "train/learner.h"
 #include "train/run_log.h"
 #include "train/training_data.h"
@@ -333,10 +334,13 @@ class Run {
 RunResult run_training(const TrainConfig& config, bool resume, const RunCallbacks& callbacks) {
   validate(config);
   const auto communicator = launched_processes();
+  TrainConfig own = config;
+  // Left to itself every process would take all processors, and each wait for the others'.
+  if (own.threads == 0 && communicator->size() > 1) own.threads = threads_of_a_rank();
   try {
-    if (communicator->rank() == 0) prepare_folder(config.run, resume);
+    if (communicator->rank() == 0) prepare_folder(own.run, resume);
     communicator->barrier();
-    return Run(config, resume, callbacks, *communicator).run();
+    return Run(own, resume, callbacks, *communicator).run();
   } catch (const Error& error) {
     if (communicator->size() > 1) {
       if (callbacks.on_note)

@@ -54,36 +54,93 @@ BEACON_INLINE void widen_half(const uint8_t* bytes, int16_t* dst) {
   *reinterpret_cast<S16Memory*>(dst) = values - static_cast<int16_t>(Format::kOffset);
 }
 
-// Blocks [begin, end) of the outputs [o0, o0 + count); those of the panel that are not there repeat the last.
+constexpr int kTurned = 8;  // outputs whose bytes change places at a time
+static_assert(kPanel % kTurned == 0 && 2 * kTurned == kPairs);
+
+// The pairs of bytes of a and b by turns, of the first or the second half of every 16 bytes.
+template <bool kSecond>
+BEACON_INLINE VB interleave_pairs(VB a, VB b) {
+#if defined(__AVX512BW__)
+  return kSecond ? (VB)_mm512_unpackhi_epi16((__m512i)a, (__m512i)b)
+                 : (VB)_mm512_unpacklo_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return kSecond ? (VB)_mm256_unpackhi_epi16((__m256i)a, (__m256i)b)
+                 : (VB)_mm256_unpacklo_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+  return kSecond ? (VB)_mm_unpackhi_epi16((__m128i)a, (__m128i)b)
+                 : (VB)_mm_unpacklo_epi16((__m128i)a, (__m128i)b);
+#else
+  VB out = {};
+  for (int i = 0; i < 4 * kLanes; ++i) {
+    const int from = i / 16 * 16 + (kSecond ? 8 : 0) + i % 16 / 4 * 2 + i % 2;
+    out[i] = i % 4 < 2 ? a[from] : b[from];
+  }
+  return out;
+#endif
+}
+
+// Of every 16 bytes of eight rows: row j becomes the pairs j of all rows. Each step deals the two halves of
+// the rows out by turns, and after three every pair is at its place.
+BEACON_INLINE void transpose_pairs(VB (&rows)[kTurned]) {
+  BEACON_UNROLL
+  for (int step = 0; step < 3; ++step) {
+    VB dealt[kTurned];
+    BEACON_UNROLL
+    for (int i = 0; i < kTurned / 2; ++i) {
+      dealt[2 * i] = interleave_pairs<false>(rows[i], rows[i + kTurned / 2]);
+      dealt[2 * i + 1] = interleave_pairs<true>(rows[i], rows[i + kTurned / 2]);
+    }
+    BEACON_UNROLL
+    for (int i = 0; i < kTurned; ++i) rows[i] = dealt[i];
+  }
+}
+
+// Half the elements of some blocks of eight outputs, from output o of the panel on.
 template <typename Format>
-void unpack_panel(const LinearMatrixParams& p, int64_t o0, int64_t count, int64_t begin, int64_t end,
-                  PanelBlock* panel) {
-  alignas(64) int16_t rows[kBlocks][kPanel][32];
+BEACON_INLINE void place_halves(VB (&rows)[kTurned], int half, int o, int64_t there, PanelBlock* panel) {
+  transpose_pairs(rows);
+  BEACON_UNROLL
+  for (int pair = 0; pair < kTurned; ++pair) {
+    alignas(64) uint8_t bytes[4 * kLanes];
+    __builtin_memcpy(bytes, &rows[pair], sizeof bytes);
+    for (int64_t i = 0; i < there; ++i) {
+      float* to = panel[i].words[kTurned * half + pair] + o;
+      widen_half<Format>(bytes + 16 * i, reinterpret_cast<int16_t*>(to));
+    }
+  }
+}
+
+// Blocks [begin, end) of the outputs [o0, o0 + count); those of the panel that are not there repeat the last.
+// Never inlined, nor is multiply_panel: together the registers do not suffice for either.
+template <typename Format>
+__attribute__((noinline)) void unpack_panel(const LinearMatrixParams& p, int64_t o0, int64_t count,
+                                            int64_t begin, int64_t end, PanelBlock* panel) {
   for (int64_t b = begin; b < end; b += kBlocks) {
     const int64_t there = least(kBlocks, end - b);
-    for (int o = 0; o < kPanel; ++o) {
-      const auto* row =
-          reinterpret_cast<const uint8_t*>(p.weight + (o0 + least(o, count - 1)) * p.weight_row_bytes);
-      ByteWeights w = {};
-      if (there == kBlocks) {
-        Format::template load<false>(row, b, kBlocks, w);
-      } else {
-        Format::template load<true>(row, b, there, w);
+    PanelBlock* blocks = panel + (b - begin);
+    for (int o = 0; o < kPanel; o += kTurned) {
+      VB first[kTurned], second[kTurned];
+      for (int i = 0; i < kTurned; ++i) {
+        const int64_t output = o0 + least(o + i, count - 1);
+        const auto* row = reinterpret_cast<const uint8_t*>(p.weight + output * p.weight_row_bytes);
+        // The panel that follows: the processor's own prefetching does not follow so many rows at a time.
+        __builtin_prefetch(row + kPanel * p.weight_row_bytes + Format::kGroupBytes * b / 4);
+        ByteWeights w = {};
+        if (there == kBlocks) {
+          Format::template load<false>(row, b, kBlocks, w);
+        } else {
+          Format::template load<true>(row, b, there, w);
+        }
+        first[i] = w.first;
+        second[i] = w.second;
+        for (int64_t k = 0; k < there; ++k) {
+          blocks[k].scale[0][o + i] = w.scale[4 * k];
+          if constexpr (Format::kTwoScales) blocks[k].scale[1][o + i] = w.scale_second[4 * k];
+          if constexpr (Format::kHasMinimum) blocks[k].minimum[o + i] = w.minimum[4 * k];
+        }
       }
-      uint8_t bytes[2][4 * kLanes];
-      __builtin_memcpy(bytes[0], &w.first, sizeof w.first);
-      __builtin_memcpy(bytes[1], &w.second, sizeof w.second);
-      for (int64_t i = 0; i < there; ++i) {
-        PanelBlock& block = panel[b - begin + i];
-        for (int half = 0; half < 2; ++half) widen_half<Format>(bytes[half] + 16 * i, rows[i][o] + 16 * half);
-        block.scale[0][o] = w.scale[4 * i];
-        if constexpr (Format::kTwoScales) block.scale[1][o] = w.scale_second[4 * i];
-        if constexpr (Format::kHasMinimum) block.minimum[o] = w.minimum[4 * i];
-      }
-    }
-    for (int64_t i = 0; i < there; ++i) {
-      transpose_block({reinterpret_cast<float*>(rows[i]), kPairs}, kPanel, kPairs,
-                      {panel[b - begin + i].words[0], kPanel});
+      place_halves<Format>(first, 0, o, there, blocks);
+      place_halves<Format>(second, 1, o, there, blocks);
     }
   }
 }
@@ -185,8 +242,8 @@ BEACON_INLINE void store_some(float* p, VF value, int64_t count) {
 
 // Adds the products of blocks [begin, end) to y; the first blocks begin with the bias instead.
 template <typename Format>
-void multiply_panel(const LinearMatrixParams& p, int64_t o0, int64_t count, int64_t begin, int64_t end,
-                    const PanelBlock* panel) {
+__attribute__((noinline)) void multiply_panel(const LinearMatrixParams& p, int64_t o0, int64_t count,
+                                              int64_t begin, int64_t end, const PanelBlock* panel) {
   const int64_t blocks = p.in / 32;
   for (int64_t r0 = 0; r0 < p.rows; r0 += kProductRows) {
     const int64_t there = least(kProductRows, p.rows - r0);
