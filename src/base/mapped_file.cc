@@ -37,6 +37,17 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   return file;
 }
 
+void MappedFile::let_go(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  // The last page of the file is whole for us, whatever the file fills of it.
+  const bool last = part.data() + part.size() == data_ + size_;
+  const auto stop = reinterpret_cast<uintptr_t>(part.data() + part.size());
+  const auto end = last ? (stop + page - 1) / page * page : stop / page * page;
+  // Should it fail, pages stay where they are.
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }

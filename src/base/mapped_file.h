@@ -20,6 +20,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
+  // Takes the whole pages of `part`, which lies in bytes(), out of this process's memory until they are read
+  // again: for what has been read once and copied. Nothing is lost.
+  void let_go(std::span<const std::byte> part) const;
+
  private:
   MappedFile() = default;
   std::filesystem::path path_;

@@ -158,7 +158,11 @@ KvMemory read_keys(const MemoryFile& file, const KvGeometry& geometry) {
     }
     layers.push_back(std::move(layer));
   }
-  return KvMemory::from_rows(geometry, counts, layers, counts.total());
+  // Layer by layer, so that a large memory is not in memory twice.
+  return KvMemory::from_rows(geometry, counts, layers, counts.total(), [&](int64_t l) {
+    file.let_go(file.block(memory_block::keys(l)));
+    file.let_go(file.block(memory_block::values(l)));
+  });
 }
 
 // The ledger's records; they must account for every beacon row.

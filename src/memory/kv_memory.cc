@@ -214,7 +214,8 @@ KvMemory::Layer KvMemory::rows(int64_t layer_index) const {
 }
 
 KvMemory KvMemory::from_rows(const KvGeometry& geometry, const KvCounts& counts,
-                             std::span<const Layer> layers, int64_t longest) {
+                             std::span<const Layer> layers, int64_t longest,
+                             const std::function<void(int64_t layer)>& copied) {
   KvMemory memory(geometry);
   BEACON_CHECK(static_cast<int64_t>(layers.size()) == geometry.num_layers);
   memory.reserve(counts.total());
@@ -229,6 +230,7 @@ KvMemory KvMemory::from_rows(const KvGeometry& geometry, const KvCounts& counts,
       BEACON_CHECK(layers[l].k_pre.defined() && layers[l].k_pre.size(2) == counts.open);
       narrow_rows(memory.layers_[l].k_pre, 0, counts.open).copy_(layers[l].k_pre);
     }
+    if (copied) copied(static_cast<int64_t>(l));
   }
   memory.counts_ = counts;
   memory.longest_ = longest;

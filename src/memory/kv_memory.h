@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -112,9 +113,10 @@ class KvMemory {
 
   // Exactly the meaningful rows, contiguous. k, v [B, K, total, X], k_pre [B, K, open, H].
   Layer rows(int64_t layer) const;
-  // The inverse: takes over rows for all layers. Shapes are checked (kInternal otherwise).
+  // The inverse: copies rows for all layers, and calls `copied` after each. Shapes are checked (kInternal
+  // otherwise).
   static KvMemory from_rows(const KvGeometry& geometry, const KvCounts& counts, std::span<const Layer> layers,
-                            int64_t longest);
+                            int64_t longest, const std::function<void(int64_t layer)>& copied = {});
 
   // Bytes in use (not reserved): k and v of all rows, k_pre of the open window.
   int64_t bytes(int64_t rows, int64_t open_rows) const;

@@ -81,6 +81,7 @@ std::shared_ptr<const MemoryFile> MemoryFile::open(const std::filesystem::path& 
   try {
     auto file = std::const_pointer_cast<MemoryFile>(parse(mapping->bytes(), verify));
     file->mapping_ = std::move(mapping);
+    file->mapping_->let_go(file->mapping_->bytes());  // checksums have read all of it
     return file;
   } catch (const Error& e) {
     fail(e.code(), "{}: {}", path.string(), e.what());
@@ -96,6 +97,10 @@ const TensorView& MemoryFile::block(std::string_view name) const {
   const auto* found = find_block(name);
   require(found != nullptr, ErrorCode::kNotFound, "the memory file has no block '{}'", name);
   return *found;
+}
+
+void MemoryFile::let_go(const TensorView& block) const {
+  if (mapping_ != nullptr) mapping_->let_go(block.bytes);
 }
 
 std::vector<int64_t> MemoryFile::source_spans() const {

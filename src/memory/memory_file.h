@@ -15,6 +15,8 @@
 
 namespace beacon {
 
+class MappedFile;
+
 inline constexpr uint32_t kMemoryFormatVersion = 1;
 
 // Names of the blocks. R = sink + beacon + raw rows, in this order.
@@ -59,6 +61,9 @@ class MemoryFile {
   const TensorView& block(std::string_view name) const;  // throws kNotFound
   const TensorView* find_block(std::string_view name) const;
 
+  // Says that a block has been copied and will not soon be read again: it need not take memory any longer.
+  void let_go(const TensorView& block) const;
+
   // Small blocks as integers.
   std::vector<int64_t> source_spans() const;  // [beacon_rows * 2]
   std::vector<int32_t> window_tokens() const;
@@ -66,7 +71,7 @@ class MemoryFile {
 
  private:
   MemoryFile();
-  std::shared_ptr<const void> mapping_;
+  std::shared_ptr<const MappedFile> mapping_;  // null when parsed from bytes
   uint64_t file_bytes_ = 0;
   MemoryManifest manifest_;
   std::vector<TensorView> blocks_;
