@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # pack.sh FOLDER [MEGABYTES [BOOKS]]: what a machine with a GPU needs that has torch 2.11 for CUDA 13 but no network and
-# none of our libraries, in folders of at most MEGABYTES (default 38) below FOLDER:
+# none of our libraries, in folders of at most MEGABYTES (of 2^20 bytes, default 38) below FOLDER:
 #   program/   beacon, its tests for CUDA, libbeacon_cuda.so, the Debian libraries they load, configurations, test data
 #   base-NN/   pieces of the default model and of the shipped adapter
 #   books-NN/  pieces of a folder of training texts (BOOKS), compressed
@@ -30,13 +30,14 @@ pieces() {
   ls -d "$out/$1-"?? | wc -l >"$out/program/$1.count"
 }
 
+[ ! -e "$out" ] || [ -d "$out/program" ] || die "expected $out to be new or made by this script"
 rm -rf "$out"
 mkdir -p "$out/program/lib"
 strip -o "$out/program/beacon" $build/beacon
 strip -o "$out/program/test_cuda" $build/tests/cuda/test_cuda
 cp $build/libbeacon_cuda.so "$out/program/"
 cp $(libraries_of $build/beacon $build/tests/cuda/test_cuda) "$out/program/lib/"
-cp -r configs "$out/program/"
+cp -r configs scripts/gpu "$out/program/"
 tar -cJf "$out/program/tests.tar.xz" tests/data/golden tests/data/models
 tar -ch .assets/models/smollm2-135m-instruct.gguf models/smollm2-135m-instruct-beacon | pieces base
 [ -z "$books" ] || tar -C "$books" -cJ . | pieces books

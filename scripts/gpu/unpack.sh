@@ -11,16 +11,15 @@ cp -r "$from"/* "$work/pieces/"
 join() {
   local name=$1 count
   shift
-  [ -f "$work/pieces/program/$name.count" ] && [ ! -f "$work/$name.done" ] || return 0
+  [ -f "$work/pieces/program/$name.count" ] || return 0
   count=$(cat "$work/pieces/program/$name.count")
   [ "$(ls -d "$work/pieces/$name-"?? 2>/dev/null | wc -l)" -eq "$count" ] || return 0
   cat "$work/pieces/$name-"??/part | "$@"
   rm -r "$work/pieces/$name-"??
-  touch "$work/$name.done"
   echo "$name: complete"
 }
 cp -r "$work/pieces/program/." "$work/"
-[ -d "$work/tests" ] || tar -C "$work" -xJf "$work/tests.tar.xz"
+tar -C "$work" -xJf "$work/tests.tar.xz"
 join base tar -C "$work" -x
 mkdir -p "$work/books"
 join books tar -C "$work/books" -xJ

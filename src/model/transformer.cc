@@ -229,7 +229,8 @@ std::vector<at::Tensor> Transformer::forward(std::span<const SequenceRows> seque
     ops::add_rms_norm(attended, x, weights_.layers[last].post_norm, config_.rms_norm_eps, normed);
     x.add_(feed_forward_block(wanted, last, normed, scratch));
   }
-  const at::Tensor out = at::empty({wanted.rows, config_.hidden_size}, at::kFloat);
+  const at::Tensor out =
+      at::empty({wanted.rows, config_.hidden_size}, at::TensorOptions(device_).dtype(at::kFloat));
   ops::rms_norm(x, weights_.norm, config_.rms_norm_eps, out);
   std::vector<at::Tensor> hidden;
   for (const Part& part : wanted.parts)
@@ -271,7 +272,8 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
   const auto key_type = rope_.follows_length() ? at::kFloat : all.parts[0].memory->geometry().type;
   const bool many = std::all_of(wanted.parts.begin(), wanted.parts.end(),
                                 [](const Part& part) { return part.rows > ops::kFewQueries; });
-  const auto type = many && key_type != at::kFloat ? wanted.type : at::kFloat;
+  // A GPU's do at any number: it would convert all keys otherwise.
+  const auto type = (many || !device_.is_cpu()) && key_type != at::kFloat ? wanted.type : at::kFloat;
   const at::Tensor turned =
       type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type, device_);
   const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type, device_);

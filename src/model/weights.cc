@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <ATen/Functions.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <array>
 #include <cmath>
@@ -251,6 +252,7 @@ struct Residence {
 // Expanded matrices are several times the size of their blocks: both are kept where that leaves as much again
 // for memories and activations.
 Residence residence(const ModelWeights& weights, at::Device device, at::ScalarType compute) {
+  const c10::DeviceGuard guard(device);
   const kernels::DeviceKernels* kernels = ops::device_kernels(device);
   if (kernels == nullptr || compute != at::kBFloat16) return {device, compute, false, true};
   const int64_t both = 2 * weights.num_parameters + weights.bytes;

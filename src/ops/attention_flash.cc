@@ -33,10 +33,22 @@ at::Tensor widened(const at::Tensor& x, const at::Tensor& more, int64_t width) {
   return (parts.size() == 1 ? x : at::cat(parts, -1)).transpose(1, 2);
 }
 
+// a [B, K, R, H] times b [B, K, H, S] in f32. On a GPU without a graph cuBLAS gives its f32 sums, which
+// torch's product would round to bf16 first.
+at::Tensor product_f32(const at::Tensor& a, const at::Tensor& b) {
+  if (!a.is_cuda() || a.scalar_type() != at::kBFloat16 || a.requires_grad() || b.requires_grad())
+    return at::matmul(a, b).to(at::kFloat);
+  return at::bmm(a.flatten(0, 1), b.flatten(0, 1), at::kFloat)
+      .view({a.size(0), a.size(1), a.size(2), b.size(3)});
+}
+
 }  // namespace
 
 bool has_flash(const at::Tensor& q, const AttentionOptions& options) {
-  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && !options.mask.defined();
+  constexpr int64_t kLargestHead = 256;
+  const int64_t used = q.size(3) + (options.gate.defined() ? 2 : 0);
+  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && !options.mask.defined() &&
+         ceil_div(used, kMultiple) * kMultiple <= kLargestHead;
 }
 
 FlashArguments flash_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -72,7 +84,7 @@ at::Tensor attention_plain(const at::Tensor& q, const at::Tensor& k, const at::T
                                 .reshape({batch, kv_heads, group * rows, head_dim});
   const at::Tensor k_bkhs = k.permute({0, 2, 3, 1});
   const at::Tensor v_bksh = v.transpose(1, 2);
-  at::Tensor scores = at::matmul(q_bkrh, k_bkhs).to(at::kFloat) * options.scale;
+  at::Tensor scores = product_f32(q_bkrh, k_bkhs) * options.scale;
   scores = scores.reshape({batch, kv_heads, group, rows, keys});
   if (options.gate.defined()) {
     scores = scores + options.gate.reshape({kv_heads, group, 1, 1}) * options.gated_keys.to(at::kFloat);

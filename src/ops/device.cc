@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -58,10 +59,14 @@ at::Device open_device(const std::string& name) {
   const std::optional<c10::DeviceIndex> index = cuda_index(name);
   require(index.has_value(), ErrorCode::kInvalidArgument,
           "'{}' is not a device; cpu, cuda or cuda:N was expected", name);
+  // cuBLAS gives the same bits again only with a workspace of a fixed size, which it must know from the
+  // start.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   load_torch_cuda();
   require(at::globalContext().hasCUDA(), ErrorCode::kUnsupported,
           "torch found no CUDA device; is there a driver, and does nvidia-smi list a GPU?");
   at::globalContext().lazyInitDevice(at::kCUDA);
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);  // sums are f32, whatever is split between blocks
   const at::Device device(at::kCUDA, *index);
   const c10::DeviceIndex count = c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount();
   require(*index < count, ErrorCode::kUnsupported, "{} was asked for, but there are {} CUDA devices", name,
@@ -77,6 +82,11 @@ at::Tensor index_on(at::Device device, const std::vector<int64_t>& values) {
 
 at::Tensor index_on(at::Device device, const std::vector<int32_t>& values) {
   return at::tensor(values, at::kInt).to(device);
+}
+
+void ask_for_the_same_bits() {
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
 }
 
 void synchronize(at::Device device) {

@@ -17,6 +17,9 @@ at::Device open_device(const std::string& name);
 at::Tensor index_on(at::Device device, const std::vector<int64_t>& values);
 at::Tensor index_on(at::Device device, const std::vector<int32_t>& values);
 
+// From now on everything on a GPU gives the same bits when it is done again, or throws.
+void ask_for_the_same_bits();
+
 // What `device` takes while work is queued: returns when all of it is done. Nothing for the processor.
 void synchronize(at::Device device);
 

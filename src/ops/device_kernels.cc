@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <filesystem>
+#include <string_view>
 
 #include "base/check.h"
 
@@ -27,7 +28,11 @@ fs::path kernels_library() {
   if (dladdr(reinterpret_cast<const void*>(&use_device_kernels), &own) == 0 || own.dli_fname == nullptr)
     return {};
   std::error_code error;
-  const fs::path folder = fs::weakly_canonical(own.dli_fname, error).parent_path();
+  // The loader knows the program itself by the name it was called with, which need not be a path.
+  const bool by_name = std::string_view(own.dli_fname).find('/') == std::string_view::npos;
+  const fs::path self = by_name ? fs::read_symlink("/proc/self/exe", error) : fs::path(own.dli_fname);
+  if (self.empty()) return {};
+  const fs::path folder = fs::weakly_canonical(self, error).parent_path();
   for (const char* relative : {".", "../lib", "../lib64", "../lib/x86_64-linux-gnu", "../.."}) {
     fs::path file = folder / relative / "libbeacon_cuda.so";
     if (fs::exists(file, error)) return file;

@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "base/check.h"
 #include "ops/device_kernels.h"
@@ -18,6 +19,8 @@ kernels::DeviceBlocks device_blocks(const Weight& weight) {
 // x bf16 [R, I], few rows.
 void multiply_blocks(const at::Tensor& x, const LinearTarget& target) {
   const Weight& weight = *target.weight;
+  BEACON_CHECK(x.scalar_type() == at::kBFloat16 && target.y.device() == x.device());
+  const c10::DeviceGuard guard(x.device());
   kernels::DeviceLinear p;
   p.weight = device_blocks(weight);
   p.x = static_cast<const uint16_t*>(x.const_data_ptr());
@@ -30,6 +33,12 @@ void multiply_blocks(const at::Tensor& x, const LinearTarget& target) {
   check_launch(device_kernels(x.device())->linear_rows(p, kDefaultStream));
 }
 
+// x W^T in f32: cuBLAS gives its f32 sums, which torch's product would round to bf16 first.
+at::Tensor product_f32(const at::Tensor& x, const at::Tensor& w) {
+  if (x.is_cuda() && x.scalar_type() == at::kBFloat16) return at::mm(x, w.t(), at::kFloat);
+  return at::mm(x, w.t()).to(at::kFloat);
+}
+
 void multiply_matrix(const at::Tensor& x, const LinearTarget& target) {
   const Weight& weight = *target.weight;
   const at::Tensor w = resident_rows(weight, x.device(), x.scalar_type());
@@ -37,7 +46,7 @@ void multiply_matrix(const at::Tensor& x, const LinearTarget& target) {
   if (y.scalar_type() == x.scalar_type() && !weight.bias.defined()) {
     at::mm_out(y, x, w.t());
   } else {
-    const at::Tensor product = at::mm(x, w.t());
+    const at::Tensor product = product_f32(x, w);
     y.copy_(weight.bias.defined() ? product + weight.bias : product);
   }
 }
@@ -61,6 +70,7 @@ at::Tensor resident_rows(const Weight& weight, at::Device device, at::ScalarType
   if (weight.resident.defined())
     return (index.defined() ? weight.resident.index_select(0, index) : weight.resident).to(type);
   BEACON_CHECK(weight.resident_blocks.defined());
+  const c10::DeviceGuard guard(device);
   kernels::DeviceExpand p;
   p.weight = device_blocks(weight);
   p.index = index.defined() ? index.const_data_ptr<int64_t>() : nullptr;

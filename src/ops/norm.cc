@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "base/check.h"
 #include "kernels/rows.h"
@@ -29,6 +30,7 @@ void run_on_device(const at::Tensor& x, const at::Tensor& branch, const at::Tens
     norm.y = y.data_ptr();
     norm.rows = x.size(0);
     norm.cols = x.size(1);
+    const c10::DeviceGuard guard(x.device());
     return check_launch(own->rms_norm(norm, kDefaultStream));
   }
   at::Tensor sum = x, out = y;
@@ -41,6 +43,8 @@ void run(const at::Tensor& x, const at::Tensor& branch, const at::Tensor& weight
          const at::Tensor& y) {
   BEACON_CHECK(x.dim() == 2 && x.is_contiguous() && y.is_contiguous() && x.sizes() == y.sizes());
   BEACON_CHECK(weight.numel() == x.size(1) && weight.scalar_type() == at::kFloat);
+  BEACON_CHECK(y.device() == x.device() && weight.device() == x.device());
+  BEACON_CHECK(!branch.defined() || branch.device() == x.device());
   if (!x.is_cpu()) return run_on_device(x, branch, weight, eps, y);
   kernels::NormRows rows;
   rows.x_type = element_type(x);

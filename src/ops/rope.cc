@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <cmath>
@@ -186,8 +187,10 @@ kernels::DeviceRotate device_rotation(const at::Tensor& x, const RopeTable& tabl
 // In a kernel of the device, or in torch's own operations.
 void rotate_on_device(const at::Tensor& x, const RopeTable& table, const at::Tensor& y, bool backwards) {
   const kernels::DeviceKernels* own = device_kernels(x.device());
-  if (own != nullptr && !backwards && table.cos.is_contiguous() && table.sin.is_contiguous())
+  if (own != nullptr && !backwards && table.cos.is_contiguous() && table.sin.is_contiguous()) {
+    const c10::DeviceGuard guard(x.device());
     return check_launch(own->rotate(device_rotation(x, table, y), kDefaultStream));
+  }
   const int64_t times = x.size(0) / table.cos.size(0);
   const auto spread = [&](const at::Tensor& rows) { return rows.repeat({times, 1}).unsqueeze(1); };
   const at::Tensor cos = spread(table.cos), sin = spread(backwards ? -table.sin : table.sin);
@@ -204,6 +207,7 @@ void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y
   if (x.size(0) == 0) return;
   const int64_t table_rows = table.cos.size(0);
   BEACON_CHECK(table_rows > 0 && x.size(0) % table_rows == 0);
+  BEACON_CHECK(y.device() == x.device() && table.cos.device() == x.device());
   if (!x.is_cpu()) return rotate_on_device(x, table, y, backwards);
   kernels::RotateRows rows;
   rows.x_type = element_type(x);

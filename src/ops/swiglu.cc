@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "base/check.h"
 #include "kernels/rows.h"
@@ -15,6 +16,7 @@ namespace {
 // In a kernel of the device, or in torch's own operations.
 void swiglu_on_device(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& out) {
   if (const kernels::DeviceKernels* own = device_kernels(gate.device())) {
+    const c10::DeviceGuard guard(gate.device());
     return check_launch(own->swiglu({.type = element_type(gate),
                                      .gate = gate.const_data_ptr(),
                                      .up = up.const_data_ptr(),
@@ -32,6 +34,7 @@ void swiglu(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& out)
   BEACON_CHECK(gate.sizes() == up.sizes() && gate.sizes() == out.sizes());
   BEACON_CHECK(gate.is_contiguous() && up.is_contiguous() && out.is_contiguous());
   BEACON_CHECK(up.scalar_type() == gate.scalar_type() && out.scalar_type() == gate.scalar_type());
+  BEACON_CHECK(up.device() == gate.device() && out.device() == gate.device());
   if (!gate.is_cpu()) return swiglu_on_device(gate, up, out);
   kernels::SwigluArrays arrays;
   arrays.type = element_type(gate);

@@ -1,6 +1,5 @@
 #include "train/learner.h"
 
-#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 
@@ -98,7 +97,7 @@ Learner::Learner(const TrainConfig& config, Communicator& communicator)
       communicator_(communicator),
       device_(ops::open_device(config.device)),
       window_(training_window(config)) {
-  if (!device_.is_cpu()) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  if (!device_.is_cpu()) ops::ask_for_the_same_bits();
   model_ = load_model(model_options(config), /*need_tokenizer=*/true);
   const ModelConfig& shape = model_->net.config();
   BeaconParameters parameters = initial_parameters();

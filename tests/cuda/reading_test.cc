@@ -18,7 +18,7 @@ class CudaReadingTest : public CudaTest {};
 
 TEST_F(CudaReadingTest, GoldenCasesAgreeWithTheOriginal) {
   int passed = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(BEACON_TEST_DATA_DIR "/golden")) {
+  for (const auto& entry : std::filesystem::directory_iterator(test_data() / "golden")) {
     if (!entry.is_directory()) continue;
     SCOPED_TRACE(entry.path().filename().string());
     for (const auto run : {run_parity_case, run_training_parity_case}) {
@@ -37,7 +37,7 @@ TEST_F(CudaReadingTest, GoldenCasesAgreeWithTheOriginal) {
 TEST_F(CudaReadingTest, Bf16IsNearTheProcessor) {
   const auto host = tiny_model();
   ModelOptions options;
-  options.model = BEACON_TEST_DATA_DIR "/models/gguf_f32/model.gguf";
+  options.model = test_data() / "models/gguf_f32/model.gguf";
   options.device = "cuda";
   options.beacon_gate = 0.0F;
   const auto there = Model::load(options);

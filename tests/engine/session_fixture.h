@@ -8,12 +8,14 @@
 #include <random>
 #include <vector>
 
+#include "test_data.h"
+
 namespace beacon::testing {
 
 inline std::shared_ptr<const Model> tiny_model(const char* name = "gguf_f32",
                                                const std::string& device = "cpu") {
   ModelOptions options;
-  options.model = std::filesystem::path(BEACON_TEST_DATA_DIR "/models") / name / "model.gguf";
+  options.model = test_data() / "models" / name / "model.gguf";
   options.compute = ComputeType::kF32;
   options.device = device;
   options.beacon_gate = 0.0F;
