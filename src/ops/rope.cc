@@ -165,8 +165,10 @@ RopeTable Rope::table(int64_t first, int64_t count, int64_t longest) const {
 
 namespace {
 
-kernels::DeviceRotate device_rotation(const at::Tensor& x, const RopeTable& table, const at::Tensor& y) {
-  kernels::DeviceRotate p;
+// What both kernels are told alike.
+template <typename Params>
+Params rotation(const at::Tensor& x, const RopeTable& table, const at::Tensor& y) {
+  Params p;
   p.x_type = element_type(x);
   p.x = x.const_data_ptr();
   p.x_row_stride = x.stride(0);
@@ -178,7 +180,6 @@ kernels::DeviceRotate device_rotation(const at::Tensor& x, const RopeTable& tabl
   p.cos = table.cos.const_data_ptr<float>();
   p.sin = table.sin.const_data_ptr<float>();
   p.table_rows = table.cos.size(0);
-  p.rows = x.size(0);
   p.heads = x.size(1);
   p.head_dim = x.size(2);
   return p;
@@ -189,7 +190,9 @@ void rotate_on_device(const at::Tensor& x, const RopeTable& table, const at::Ten
   const kernels::DeviceKernels* own = device_kernels(x.device());
   if (own != nullptr && !backwards && table.cos.is_contiguous() && table.sin.is_contiguous()) {
     const c10::DeviceGuard guard(x.device());
-    return check_launch(own->rotate(device_rotation(x, table, y), kDefaultStream));
+    auto rows = rotation<kernels::DeviceRotate>(x, table, y);
+    rows.rows = x.size(0);
+    return check_launch(own->rotate(rows, kDefaultStream));
   }
   const int64_t times = x.size(0) / table.cos.size(0);
   const auto spread = [&](const at::Tensor& rows) { return rows.repeat({times, 1}).unsqueeze(1); };
@@ -209,20 +212,7 @@ void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& y
   BEACON_CHECK(table_rows > 0 && x.size(0) % table_rows == 0);
   BEACON_CHECK(y.device() == x.device() && table.cos.device() == x.device());
   if (!x.is_cpu()) return rotate_on_device(x, table, y, backwards);
-  kernels::RotateRows rows;
-  rows.x_type = element_type(x);
-  rows.x = x.const_data_ptr();
-  rows.x_row_stride = x.stride(0);
-  rows.x_head_stride = x.stride(1);
-  rows.y_type = element_type(y);
-  rows.y = y.data_ptr();
-  rows.y_row_stride = y.stride(0);
-  rows.y_head_stride = y.stride(1);
-  rows.cos = table.cos.const_data_ptr<float>();
-  rows.sin = table.sin.const_data_ptr<float>();
-  rows.table_rows = table_rows;
-  rows.heads = x.size(1);
-  rows.head_dim = x.size(2);
+  auto rows = rotation<kernels::RotateRows>(x, table, y);
   rows.backwards = backwards;
   parallel_for(x.size(0), 16, [&](int64_t begin, int64_t end) { kernels::rotate_rows(rows, begin, end); });
 }
