@@ -16,6 +16,21 @@ if(NOT BEACON_NVCC)
   return()
 endif()
 
+# An nvcc that cannot work with this compiler (it is too old for C++20, say) must not stop a build that did not ask for it.
+set(_probe "${PROJECT_BINARY_DIR}/nvcc_probe")
+file(WRITE "${_probe}.cu" "__global__ void probe(int* x) { if constexpr (sizeof(int) == 4) *x = 1; }\n")
+execute_process(COMMAND "${BEACON_NVCC}" -std=c++20 -ccbin "${CMAKE_CXX_COMPILER}" -gencode=arch=compute_90,code=sm_90
+                        -c "${_probe}.cu" -o "${_probe}.o"
+                RESULT_VARIABLE _nvcc_failed OUTPUT_QUIET ERROR_VARIABLE _nvcc_says)
+if(_nvcc_failed)
+  string(REGEX REPLACE "\n.*" "" _nvcc_says "${_nvcc_says}")
+  if(NOT BEACON_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "${BEACON_NVCC} cannot compile a kernel with ${CMAKE_CXX_COMPILER}: ${_nvcc_says}")
+  endif()
+  message(STATUS "No libbeacon_cuda.so: ${BEACON_NVCC} cannot compile a kernel: ${_nvcc_says}")
+  return()
+endif()
+
 get_filename_component(_nvcc_root "${BEACON_NVCC}" DIRECTORY)
 get_filename_component(_nvcc_root "${_nvcc_root}" DIRECTORY)
 set(_kernels "${PROJECT_SOURCE_DIR}/src/kernels/cuda")
