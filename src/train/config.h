@@ -38,6 +38,7 @@ struct TrainConfig {
   std::string ratio_mix = "step-random";
   std::vector<std::string> parameters = {"q", "k", "v"};
   std::optional<double> gate;
+  bool reset_gate = false;
   std::string embed_init = "eos";
   int64_t lora_rank = 0;
   double lora_alpha = 16;

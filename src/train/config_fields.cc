@@ -39,6 +39,7 @@ const std::vector<ConfigField>& config_fields() {
       {"parameters", &C::parameters, "Projections that beacons have of their own: q, k, v, o, mlp"},
       {"gate", &C::gate, "Beacon gate at the start: a bias on the scores of beacon keys; none = no gate",
        -1000, 1000},
+      {"reset_gate", &C::reset_gate, "Begin at `gate` even where the adapter to start from has learnt gates"},
       {"embed_init", &C::embed_init, "Row the beacon embedding starts from: eos or bos"},
       {"lora_rank", &C::lora_rank, "Rank of LoRA on the base's projections; 0 = none, the base stays frozen",
        0, kMaxLoraRank},

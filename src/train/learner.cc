@@ -136,6 +136,9 @@ BeaconParameters Learner::initial_parameters() const {
       config_.gate ? std::optional(static_cast<float>(*config_.gate)) : std::nullopt;
   BeaconParameters parameters =
       BeaconParameters::from(model_->net.config(), weights, trained_projections(config_), gate);
+  if (config_.reset_gate && gate) {
+    for (BeaconLayerParameters& layer : parameters.layers) layer.gate.detach().fill_(*gate);
+  }
   if (config_.embed_init == "bos" && !weights.trained_beacons) start_from_bos(parameters.embed);
   const std::optional<LoraConfig> lora = trained_lora(config_);
   check_goes_on(model_->beacons.lora, lora);

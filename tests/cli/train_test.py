@@ -126,6 +126,21 @@ class TrainTest(BeaconTestCase):
         nll = [line["next_token"] for line in self.log("used") if "step" in line]
         self.assertLess(nll[-1], nll[0])
 
+    def test_gates_go_on_or_begin_again(self):
+        self.train("gates", steps=2)
+        adapter = str(self.folder / "gates" / "last")
+        learnt = [value for name, data in sorted(read_tensors(adapter + "/beacon.safetensors")[0].items())
+                  if name.endswith("beacon_gate") for value in floats(data)]
+        self.assertNotEqual(learnt, [-1.0] * len(learnt))
+        for reset, expected in (False, learnt), (True, [0.5] * len(learnt)):
+            name = f"gates-{reset}"
+            self.train(name, steps=1, adapter=adapter, gate=0.5, reset_gate=reset, learning_rate=0,
+                       warmup=0)
+            tensors, _ = read_tensors(self.folder / name / "last" / "beacon.safetensors")
+            gates = [value for key, data in sorted(tensors.items()) if key.endswith("beacon_gate")
+                     for value in floats(data)]
+            self.assertEqual(gates, expected)
+
     def test_lora_is_learnt_and_used(self):
         keys = {"lora_rank": 3, "lora_alpha": 6, "lora_targets": ["q", "v"], "learning_rate": 0.03, "steps": 4}
         adapter = self.folder / self.train("lora", **keys)["adapter"]
