@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # train.sh WORK OUT SECONDS [OPTION...]: trains from the shipped adapter, or goes on where the last call stopped, for
 # SECONDS or until STEPS (4000) updates are done; then leaves the adapter in OUT, in pieces of 15 MB (cat adapter-* |
-# tar -x), with the log. The options go to
-# `beacon train`. Data: the books, and recall samples made of them at the first call, by all cores at once.
+# tar -x), with the log. Options go to `beacon train`. Data: the books, and recall samples that the first call makes of
+# them on all cores.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 out=${2:?expected a folder for the adapter} seconds=${3:?expected a number of seconds}
 shift 3

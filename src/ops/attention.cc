@@ -5,12 +5,11 @@
 
 #include <algorithm>
 #include <limits>
-#include <vector>
 
 #include "base/check.h"
 #include "kernels/attention.h"
 #include "kernels/attention_decode.h"
-#include "ops/attention_flash.h"
+#include "ops/attention_torch.h"
 #include "ops/element_type.h"
 #include "ops/key_rows.h"
 
@@ -140,27 +139,6 @@ void check_call(const AttentionCall& call) {
 // Scores of all heads that exist at once, where nothing fuses them: 1 GiB of f32.
 constexpr int64_t kScores = int64_t{1} << 28;
 
-// attention_plain() for some rows after the others, so that its scores stay bounded.
-at::Tensor attend_in_pieces(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const AttentionOptions& options) {
-  const int64_t rows = q.size(1), keys = k.size(1);
-  const int64_t piece =
-      std::clamp(kScores / std::max<int64_t>(1, q.size(0) * q.size(2) * keys), int64_t{1}, rows);
-  if (piece >= rows) return attention_plain(q, k, v, options);
-  std::vector<at::Tensor> out;
-  for (int64_t begin = 0; begin < rows; begin += piece) {
-    const int64_t count = std::min(piece, rows - begin);
-    AttentionOptions own = options;
-    // Without a mask the last row of the piece sees this many keys.
-    const int64_t seen = options.mask.defined() ? keys : keys - rows + begin + count;
-    if (options.mask.defined()) own.mask = options.mask.narrow(0, begin, count);
-    if (options.gate.defined()) own.gated_keys = options.gated_keys.narrow(0, 0, seen);
-    out.push_back(
-        attention_plain(q.narrow(1, begin, count), k.narrow(1, 0, seen), v.narrow(1, 0, seen), own));
-  }
-  return at::cat(out, 1);
-}
-
 // Few queries with a gate would have all keys copied to be widened: torch's own products read them once.
 void attend_on_device(const AttentionCall& call) {
   const int64_t head_dim = call.k.size(3);
@@ -171,8 +149,9 @@ void attend_on_device(const AttentionCall& call) {
   const bool widens = call.options.gate.defined() && call.q.size(1) <= kFewQueries;
   const bool flash = has_flash(q, call.options) && !widens;
   at::Tensor out = call.out;
-  out.copy_((flash ? attention_flash(q, k, v, call.options) : attend_in_pieces(q, k, v, call.options))
-                .reshape(out.sizes()));
+  out.copy_(
+      (flash ? attention_flash(q, k, v, call.options) : attention_in_pieces(q, k, v, call.options, kScores))
+          .reshape(out.sizes()));
 }
 
 }  // namespace

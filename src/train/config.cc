@@ -173,6 +173,7 @@ void validate(const TrainConfig& c) {
   check_choice("recording", c.recording, {"fused", "plain"});
   for (const std::string& name : c.parameters) check_choice("parameters", name, {"q", "k", "v", "o", "mlp"});
   for (const std::string& name : c.lora_targets) check_choice("lora_targets", name, {"q", "k", "v", "o"});
+  require(!c.reset_gate || c.gate, kBad, "reset_gate: expected a gate to begin at, found none");
   require(c.lora_rank == 0 || !c.lora_targets.empty(), kBad,
           "lora_targets: expected at least one of q, k, v, o for lora_rank {}, found none", c.lora_rank);
   require(c.lora_rank == 0 || c.lora_alpha > 0, kBad, "lora_alpha: expected a number above 0, found {:g}",

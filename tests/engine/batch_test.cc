@@ -10,12 +10,11 @@
 namespace beacon {
 namespace {
 
+using testing::kRounding;
 using testing::probe;
 using testing::random_ids;
 using testing::small_windows;
 using testing::tiny_model;
-
-constexpr float kRounding = 2e-4F;  // f32 sums in another order, on logits of a few tens
 
 // Sessions that have read texts of different lengths under different rules.
 std::vector<Session> some_sessions(const std::shared_ptr<const Model>& model) {

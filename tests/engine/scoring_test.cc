@@ -15,16 +15,11 @@
 namespace beacon {
 namespace {
 
+using testing::expect_near;
+using testing::kRounding;
 using testing::random_ids;
 using testing::small_windows;
 using testing::tiny_model;
-
-constexpr float kRounding = 2e-4F;  // f32 sums in another order, on logits of a few tens
-
-void expect_near(const std::vector<float>& a, const std::vector<float>& b) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], kRounding) << i;
-}
 
 std::vector<float> tail_of(const std::vector<float>& all, int64_t from) {
   return {all.begin() + from, all.end()};

@@ -3,6 +3,7 @@
 // the tests of sessions and memories. With the gate at 0 its beacons, copies of the base, matter as much as
 // any key.
 #include <beacon/session.h>
+#include <gtest/gtest.h>
 
 #include <filesystem>
 #include <random>
@@ -53,6 +54,14 @@ class TemporaryFile {
   std::filesystem::path folder_;
   std::filesystem::path path_;
 };
+
+// f32 sums in another order, on logits of a few tens.
+inline constexpr float kRounding = 2e-4F;
+
+inline void expect_near(const std::vector<float>& a, const std::vector<float>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], kRounding) << i;
+}
 
 // Log-probabilities of a fixed continuation: a fingerprint of everything the session remembers.
 inline std::vector<float> probe(Session& session) { return session.score(random_ids(12, 99)); }

@@ -11,18 +11,12 @@
 namespace beacon {
 namespace {
 
+using testing::expect_near;
 using testing::probe;
 using testing::random_ids;
 using testing::small_windows;
 using testing::TemporaryFile;
 using testing::tiny_model;
-
-constexpr float kRounding = 2e-4F;  // f32 sums in another order, on logits of a few tens
-
-void expect_near(const std::vector<float>& a, const std::vector<float>& b) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], kRounding) << i;
-}
 
 ErrorCode code_of(const std::function<void()>& call) {
   try {

@@ -113,6 +113,7 @@ TEST(ConfigTest, ContradictionsAreRefused) {
   expect_refused("ratio_weights", [](TrainConfig& c) { c.ratio_weights = {1}; });
   expect_refused("next_token_weight", [](TrainConfig& c) { c.next_token_weight = 0; });
   expect_refused("schedule", [](TrainConfig& c) { c.schedule = "steep"; });
+  expect_refused("reset_gate", [](TrainConfig& c) { c.reset_gate = true; });
   expect_refused("warmup", [](TrainConfig& c) {
     c.steps = 10;
     c.warmup = 11;

@@ -1,7 +1,7 @@
 #include "ops/autograd/attention.h"
 
 #include "base/check.h"
-#include "ops/attention_flash.h"
+#include "ops/attention_torch.h"
 #include "ops/autograd/attention_fused.h"
 
 namespace beacon::ops::autograd {

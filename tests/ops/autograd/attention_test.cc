@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "ops/attention_flash.h"
+#include "ops/attention_torch.h"
 #include "ops/autograd/gradient_check.h"
 
 namespace beacon::ops::autograd {
@@ -199,6 +199,29 @@ TEST_P(AutogradAttentionTest, TheGateFitsIntoFlashAttention) {
     };
     const at::Tensor direction = random({2, rows, 6, head_dim});
     expect_near(evaluate(padded, inputs, direction), evaluate_exactly(exact, inputs, direction), kRoundings);
+  }
+}
+
+TEST_P(AutogradAttentionTest, PiecesOfRowsEqualTheWhole) {
+  const int64_t rows = 11, keys = 40;
+  const at::Tensor q = random({2, rows, 6, 16}).to(compute()), k = random({2, keys, 3, 16}).to(compute()),
+                   v = random({2, keys, 3, 16}).to(compute());
+  for (const bool masked : {false, true}) {
+    for (const bool gated : {false, true}) {
+      AttentionOptions options;
+      options.scale = 0.25;
+      if (masked) options.mask = at::rand({rows, keys}).gt(0.3).to(at::kByte);
+      if (gated) {
+        options.gate = at::linspace(-4, 2, 6);
+        options.gated_keys = at::arange(keys).remainder(3).eq(0).to(at::kByte);
+      }
+      const at::Tensor whole = attention_plain(q, k, v, options);
+      // One row at a time, some with a rest, and all at once.
+      for (const int64_t scores : {int64_t{1}, 4 * 2 * 6 * keys, rows * 2 * 6 * keys}) {
+        SCOPED_TRACE(::testing::Message() << scores << " scores, mask " << masked << ", gate " << gated);
+        expect_near(attention_in_pieces(q, k, v, options, scores), whole, 4);
+      }
+    }
   }
 }
 

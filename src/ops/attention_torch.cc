@@ -1,8 +1,9 @@
-#include "ops/attention_flash.h"
+#include "ops/attention_torch.h"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -98,6 +99,26 @@ at::Tensor attention_plain(const at::Tensor& q, const at::Tensor& k, const at::T
   return out.reshape({batch, kv_heads, group, rows, head_dim})
       .permute({0, 3, 1, 2, 4})
       .reshape({batch, rows, heads, head_dim});
+}
+
+at::Tensor attention_in_pieces(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttentionOptions& options, int64_t scores) {
+  const int64_t rows = q.size(1), keys = k.size(1);
+  const int64_t piece =
+      std::clamp(scores / std::max<int64_t>(1, q.size(0) * q.size(2) * keys), int64_t{1}, rows);
+  if (piece >= rows) return attention_plain(q, k, v, options);
+  std::vector<at::Tensor> out;
+  for (int64_t begin = 0; begin < rows; begin += piece) {
+    const int64_t count = std::min(piece, rows - begin);
+    AttentionOptions own = options;
+    // Without a mask the last row of the piece sees this many keys.
+    const int64_t seen = options.mask.defined() ? keys : keys - rows + begin + count;
+    if (options.mask.defined()) own.mask = options.mask.narrow(0, begin, count);
+    if (options.gate.defined()) own.gated_keys = options.gated_keys.narrow(0, 0, seen);
+    out.push_back(
+        attention_plain(q.narrow(1, begin, count), k.narrow(1, 0, seen), v.narrow(1, 0, seen), own));
+  }
+  return at::cat(out, 1);
 }
 
 }  // namespace beacon::ops

@@ -1,6 +1,6 @@
 #pragma once
-// Attention through torch's flash attention, for GPUs; differentiable.
-// Letters: B batch, T new rows, S keys, N query heads, K KV heads, H head_dim.
+// Attention in torch's own operations, flash attention among them: for GPUs, and for recording;
+// differentiable. Letters: B batch, T new rows, S keys, N query heads, K KV heads, H head_dim.
 #include "ops/attention.h"
 
 namespace beacon::ops {
@@ -25,5 +25,10 @@ FlashArguments flash_arguments(const at::Tensor& q, const at::Tensor& k, const a
 // The same in torch's own operations, for any type, device and mask; differentiable.
 at::Tensor attention_plain(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const AttentionOptions& options);
+
+// attention_plain() for some rows after the others, so that no more than `scores` scores exist at once (those
+// of one row at least). Without a graph only.
+at::Tensor attention_in_pieces(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttentionOptions& options, int64_t scores);
 
 }  // namespace beacon::ops
