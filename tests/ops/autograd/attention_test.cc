@@ -190,6 +190,9 @@ TEST_P(AutogradAttentionTest, TheGateFitsIntoFlashAttention) {
       const FlashArguments in =
           flash_arguments(leaves[0].to(compute()), leaves[1].to(compute()), leaves[2].to(compute()), gated);
       EXPECT_EQ(in.q.size(3) % 8, 0);
+      // Both numbers together are the gate, far more exactly than one of bf16 could be.
+      const at::Tensor held = in.q.narrow(-1, head_dim, 2).to(at::kDouble).sum(-1)[0].select(-1, 0);
+      expect_close(held * options.scale, leaves[3].to(at::kDouble).detach(), 1e-4);
       EXPECT_EQ(in.v.sizes(), in.k.sizes());
       return attention(in.q.transpose(1, 2), in.k.transpose(1, 2), in.v.transpose(1, 2), plain, context())
           .narrow(-1, 0, head_dim);
