@@ -44,8 +44,8 @@ void load_torch_cuda() {
   if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return;
   const char* reason = dlerror();
   fail(ErrorCode::kUnsupported,
-       "cannot load torch's CUDA library: {}; expected the torch wheel with the nvidia-* packages it names, "
-       "as 'pip install torch' brings them (our set-up leaves them out)",
+       "cannot load torch's CUDA library: {}; expected the nvidia-* packages that the torch wheel names, which "
+       "'scripts/setup.sh --cuda' or 'pip install torch' install",
        reason == nullptr ? library.string() : reason);
 }
 
