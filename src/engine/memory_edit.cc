@@ -97,7 +97,8 @@ Memory Memory::join(const std::vector<const Memory*>& parts, bool beyond_positio
   }
   joined->state.planner = Planner(
       last.options(), shifted(last.state.planner.state(), tokens_before, counts.sink, counts.beacons));
-  joined->state.kv = splice(first.state.kv.geometry(), pieces, counts, first.model->impl().net.rope());
+  joined->state.kv = splice(first.state.kv.geometry(), pieces, counts, first.model->impl().net.rope(),
+                            joined->state.planner.open_positions());
   joined->beyond_positions = beyond_positions;
   return Memory(std::move(joined));
 }
@@ -140,7 +141,8 @@ Memory Memory::cut(int64_t from, int64_t to) const {
   require(counts.beacons + counts.open > 0, ErrorCode::kInvalidArgument,
           "nothing of the memory lies in tokens [{}, {}); it covers {} tokens", from, to,
           state.planner.tokens_planned());
-  cut->state.kv = splice(state.kv.geometry(), pieces, counts, impl_->model->impl().net.rope());
+  cut->state.kv = splice(state.kv.geometry(), pieces, counts, impl_->model->impl().net.rope(),
+                         cut->state.planner.open_positions());
   cut->hash = impl_->hash;
   cut->recent = impl_->recent;
   cut->title = impl_->title;

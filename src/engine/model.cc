@@ -20,12 +20,8 @@ ComputeType resolve_compute(ComputeType type, at::Device device) {
           "products of 15-bit integers (q15) need the processor; bf16 or f32 was expected on another device");
   if (type != ComputeType::kAuto) return type;
   if (!device.is_cpu()) return ComputeType::kBF16;
-    // Without products in hardware bf16 is several times slower than f32. Processors with AMX have them as
-    // well.
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512bf16")) return ComputeType::kBF16;
-#endif
-  return ComputeType::kQ15;
+  // Without fast products in hardware bf16 is up to several times slower than f32.
+  return kernels::has_fast_bf16() ? ComputeType::kBF16 : ComputeType::kQ15;
 }
 
 double override_factor(const RopeOverride& wanted) {
@@ -133,10 +129,11 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   ops::Rope rope(rope_config, config.head_dim, config.max_position_embeddings,
                  rope_changed || beacons.rope ? std::nullopt : checkpoint->rope_factors());
 
-  // Beacons that nobody trained do harm (design 3): a model without any configuration of them gets them
-  // nearly silent.
+  // Beacons that nobody trained do harm (design 3), but for twins: a model without any configuration of them gets
+  // them nearly silent.
   const std::optional<float> gate = options.beacon_gate || configured ? options.beacon_gate : kUntrainedGate;
   ModelWeights weights = load_weights(checkpoint, adapter, beacons, gate);
+  weights.quiet_gate = gate && !options.beacon_gate;
   const ComputeType compute = resolve_compute(options.compute, device);
   const at::ScalarType compute_type = compute == ComputeType::kBF16 ? at::kBFloat16 : at::kFloat;
   if (!device.is_cpu()) move_to(weights, device, compute_type);

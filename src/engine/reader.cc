@@ -29,7 +29,8 @@ SequenceReader::SequenceReader(const Transformer& net, ReadState& state, const R
     : net_(net),
       state_(state),
       request_(request),
-      gated_(net.weights().layers.front().beacon.gate.defined()),
+      twins_(state.planner.options().attention == BeaconAttention::kTwin),
+      gated_(net.weights().layers.front().beacon.gate.defined() && !(twins_ && net.weights().quiet_gate)),
       batch_(state.kv.geometry().batch),
       num_tokens_(static_cast<int64_t>(request.ids.size()) / batch_),
       first_token_(state.planner.tokens_planned()) {
@@ -92,6 +93,7 @@ ForwardRows SequenceReader::rows(int64_t begin, int64_t end) {
   in.open_positions = step.cached_positions;
   in.copy_from = step.copy_from;
   in.mask = step.mask;
+  in.twins = twins_;
   if (gated_) in.beacon_keys = std::span(flags_).first(static_cast<size_t>(step.memory_rows() + end));
   const bool last = end == step.num_rows() && state_.planner.tokens_pending() == 0;
   if (request_.hidden == HiddenRows::kAll) {
@@ -121,7 +123,8 @@ void SequenceReader::hand_out(const at::Tensor& hidden) const {
 void SequenceReader::finish_step() {
   const Step step = *std::exchange(step_, std::nullopt);
   if (step.close.closes) {
-    state_.kv.close({step.close.sink, step.close.beacons, step.close.keep}, net_.rope());
+    state_.kv.close({step.close.sink, step.close.beacons, step.close.keep, step.close.keep_positions},
+                    net_.rope());
     state_.beacon_spans.insert(state_.beacon_spans.end(), step.close.beacon_spans.begin(),
                                step.close.beacon_spans.end());
     state_.windows.insert(state_.windows.end(), step.close.windows.begin(), step.close.windows.end());

@@ -16,6 +16,10 @@ constexpr int64_t kDefaultStride = 512;
 
 int64_t default_stride(int64_t window) { return std::min(window, kDefaultStride); }
 
+constexpr std::initializer_list<BeaconAttention> kAttentions = {
+    BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation,
+    BeaconAttention::kTwin};
+
 Generation generation_of(BeaconGeneration generation) {
   switch (generation) {
     case BeaconGeneration::kFirst:
@@ -36,6 +40,8 @@ BeaconAttention attention_of(BeaconAttentionRule rule) {
       return BeaconAttention::kStepExpansion;
     case BeaconAttentionRule::kSegmentation:
       return BeaconAttention::kSegmentation;
+    case BeaconAttentionRule::kTwin:
+      return BeaconAttention::kTwin;
   }
   return BeaconAttention::kFullCoverage;
 }
@@ -72,7 +78,7 @@ WindowOptions configured(const BeaconConfig& config, bool from_file, int64_t max
   options.stride = from_file ? config.stride : default_stride(options.window);
   options.placement =
       config.placement == BeaconPlacement::kInterleave ? Placement::kInterleave : Placement::kAppend;
-  options.attention = attention_of(config.attention);
+  options.attention = from_file ? attention_of(config.attention) : BeaconAttention::kTwin;
   options.attend_prev = config.attend_prev;
   options.attend_previous_windows = config.attend_previous_windows;
   options.sink = from_file ? config.sink_size : 0;
@@ -102,11 +108,11 @@ void lay_over(const BeaconOptions& wanted, bool from_file, WindowOptions& option
         parse_choice(*wanted.placement, {Placement::kInterleave, Placement::kAppend}, "placement");
   }
   if (wanted.attention) {
-    options.attention = parse_choice(
-        *wanted.attention,
-        {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation},
-        "attention");
+    options.attention = parse_choice(*wanted.attention, kAttentions, "attention");
   }
+  // Twins, the default of untrained beacons, cannot be everywhere.
+  const bool no_twins = options.placement == Placement::kAppend || wanted.parallel_windows.value_or(1) > 1;
+  if (!from_file && !wanted.attention && no_twins) options.attention = BeaconAttention::kFullCoverage;
   if (wanted.attend_prev) options.attend_prev = *wanted.attend_prev;
   if (wanted.parallel_windows) options.parallel_windows = *wanted.parallel_windows;
   if (wanted.skip_first) options.skip_first = *wanted.skip_first;
@@ -187,10 +193,7 @@ WindowOptions window_from_json(const std::string& text) {
     o.ratio.adapt_tokens = json.at("adapt_tokens");
     o.placement = parse_choice(json.at("placement").get<std::string>(),
                                {Placement::kInterleave, Placement::kAppend}, "placement");
-    o.attention = parse_choice(
-        json.at("attention").get<std::string>(),
-        {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation},
-        "attention");
+    o.attention = parse_choice(json.at("attention").get<std::string>(), kAttentions, "attention");
     o.attend_prev = json.at("attend_prev");
     o.attend_previous_windows = json.at("attend_previous_windows");
     o.sink = json.at("sink");

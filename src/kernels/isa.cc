@@ -1,6 +1,7 @@
 #include "kernels/isa.h"
 
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
@@ -53,6 +54,29 @@ bool has_avx512() {
 // Every processor with bf16 products has the byte products; virtual machines may hide them.
 bool has_avx512bf16() {
   return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+}
+
+// Registers that the operating system saves (XCR0).
+uint64_t saved_registers() {
+  uint32_t low = 0;
+  uint32_t high = 0;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low | static_cast<uint64_t>(high) << 32;
+}
+
+// Products of bf16 in tiles. The builtin learnt these names late (GCC 14).
+bool has_bf16_tiles() {
+  constexpr unsigned kOsxsave = 1U << 27;
+  constexpr unsigned kBf16 = 1U << 22;
+  constexpr unsigned kTile = 1U << 24;
+  constexpr uint64_t kTileRegisters = 3U << 17;
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsxsave) == 0) return false;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kBf16) == 0 || (d & kTile) == 0) return false;
+  return (saved_registers() & kTileRegisters) == kTileRegisters;
 }
 #endif
 
@@ -120,6 +144,15 @@ const Isa& active_isa() noexcept {
 const KernelTable& active_table() noexcept { return *active_isa().table; }
 
 const char* active_isa_name() noexcept { return active_isa().name; }
+
+bool has_fast_bf16() noexcept {
+#if defined(BEACON_KERNELS_X86)
+  static const bool fast = has_avx512bf16() && (__builtin_cpu_is("amd") || has_bf16_tiles());
+  return fast;
+#else
+  return false;
+#endif
+}
 
 std::vector<std::string_view> available_isas() {
   std::vector<std::string_view> names;

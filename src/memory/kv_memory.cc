@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/checked.h"
@@ -145,7 +146,14 @@ void KvMemory::close(const KvClose& close, const ops::Rope& rope) {
 
   const at::Tensor index = ops::index_on(geometry_.device, order);
   ops::RopeTable table;
-  if (geometry_.keys_rotated) table = rope.table(base, moved, longest_).on(geometry_.device);
+  if (geometry_.keys_rotated) {
+    std::vector<int32_t> positions(static_cast<size_t>(moved));
+    std::iota(positions.begin(), positions.end(), static_cast<int32_t>(base));
+    BEACON_CHECK(close.keep_positions.empty() || close.keep_positions.size() == close.keep.size());
+    std::copy(close.keep_positions.begin(), close.keep_positions.end(),
+              positions.end() - static_cast<int64_t>(close.keep_positions.size()));
+    table = rope.table(positions, longest_).on(geometry_.device);
+  }
   for (Layer& layer : layers_) {
     if (moved == 0) break;
     const at::Tensor v = narrow_rows(layer.v, base, counts_.open).index_select(2, index);

@@ -2,8 +2,8 @@
 // Keys and values of one conversation, in every layer: [sink | beacons | open window].
 //
 // Invariants. Rows lie in that order in each layer's k and v; a key's position is its row's index, except for
-// rows of the open window that a plan placed elsewhere (step expansion), which get their index at the next
-// close. Keys are kept after RoPE; rows of the open window also keep them before RoPE (k_pre), so that a
+// rows of the open window that a plan placed elsewhere (step expansion, twins), which get their index when
+// they leave it. Keys are kept after RoPE; rows of the open window also keep them before RoPE (k_pre), so that a
 // close rotates from the source and no error builds up. When the rotation follows the length (dynamic NTK) k
 // itself is before RoPE and there is no k_pre. rewind may drop any rows that were added after the mark.
 //
@@ -53,6 +53,7 @@ struct KvClose {
   std::span<const int32_t> sink;
   std::span<const int32_t> beacons;
   std::span<const int32_t> keep;
+  std::span<const int32_t> keep_positions;  // [keep] of the new open window; empty: their index
 };
 
 class KvMemory {
@@ -91,8 +92,8 @@ class KvMemory {
   void finish(int64_t rows);
 
   // Re-orders the open window: sink rows behind the sink, beacons behind the beacons, keep rows as the new
-  // open window; all of them are rotated to the position of their new index. Sink rows come only while there
-  // are no beacons.
+  // open window; all of them are rotated to the position of their new index, or as keep_positions says. Sink
+  // rows come only while there are no beacons.
   void close(const KvClose& close, const ops::Rope& rope);
 
   // Drops the open window and all beacons and sink rows beyond the counts, then puts `open` rows back. For

@@ -24,8 +24,10 @@ at::Tensor turned_rows(const at::Tensor& keys, const ops::RopeTable& table, at::
   return out;
 }
 
-// Keys of one piece at positions starting at `at_position`.
-at::Tensor keys_at(const KvPiece& piece, int64_t layer, int64_t at_position, const ops::Rope& rope) {
+// Keys of one piece at positions starting at `at_position`, those of its open window at the given ones if
+// there are any.
+at::Tensor keys_at(const KvPiece& piece, int64_t layer, int64_t at_position, const ops::Rope& rope,
+                   std::span<const int32_t> open_positions) {
   const KvMemory& source = *piece.from;
   const at::Tensor held = rows(source.keys(layer, 0), piece.begin, piece.count);
   if (!source.geometry().keys_rotated || piece.count == 0) return held;
@@ -38,15 +40,18 @@ at::Tensor keys_at(const KvPiece& piece, int64_t layer, int64_t at_position, con
   const int64_t open = piece.count - settled;
   if (open == 0) return front;
   const at::Tensor before = rows(source.keys_before_rope(layer), piece.begin + settled - open_begin, open);
-  const at::Tensor back =
-      turned_rows(before, rope.table(at_position + settled, open, source.longest()), held.scalar_type());
+  BEACON_CHECK(open_positions.empty() || static_cast<int64_t>(open_positions.size()) == open);
+  const ops::RopeTable table = open_positions.empty()
+                                   ? rope.table(at_position + settled, open, source.longest())
+                                   : rope.table(open_positions, source.longest());
+  const at::Tensor back = turned_rows(before, table, held.scalar_type());
   return at::cat({front, back}, 2);
 }
 
 }  // namespace
 
 KvMemory splice(const KvGeometry& geometry, std::span<const KvPiece> pieces, const KvCounts& counts,
-                const ops::Rope& rope) {
+                const ops::Rope& rope, std::span<const int32_t> open_positions) {
   std::vector<KvMemory::Layer> layers;
   int64_t longest = 0;
   for (const KvPiece& piece : pieces) longest = std::max(longest, piece.from->longest());
@@ -56,7 +61,8 @@ KvMemory splice(const KvGeometry& geometry, std::span<const KvPiece> pieces, con
     for (const KvPiece& piece : pieces) {
       BEACON_CHECK(piece.from->geometry() == geometry);
       if (piece.count == 0) continue;
-      k.push_back(keys_at(piece, l, position, rope));
+      const bool last = &piece == &pieces.back();
+      k.push_back(keys_at(piece, l, position, rope, last ? open_positions : std::span<const int32_t>()));
       v.push_back(rows(piece.from->values(l, 0), piece.begin, piece.count));
       position += piece.count;
     }

@@ -14,11 +14,12 @@ struct KvPiece {
   int64_t count = 0;
 };
 
-// The pieces one behind the other; row i of the result has position i. Rows of a source's open window are
+// The pieces one behind the other; row i of the result has position i, but for the last rows if
+// `open_positions` (of the open window, counts.open of them) is given. Rows of a source's open window are
 // rotated from their keys before RoPE, others by the difference of positions (rounded once more). The last
 // counts.open rows must be the tail of the last piece, out of its source's open window. All sources have the
 // given geometry.
 KvMemory splice(const KvGeometry& geometry, std::span<const KvPiece> pieces, const KvCounts& counts,
-                const ops::Rope& rope);
+                const ops::Rope& rope, std::span<const int32_t> open_positions = {});
 
 }  // namespace beacon

@@ -135,17 +135,21 @@ at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) cons
   at::Tensor x;
   if (base_.embed_matrix.defined()) {
     std::vector<int64_t> ids(in.ids.begin(), in.ids.end());
-    for (int64_t& id : ids) id = table_row(id, config_.vocab_size);
+    for (size_t r = 0; r < ids.size(); ++r) {
+      const bool twin = in.twins && ids[r] == config_.vocab_size;
+      ids[r] = table_row(twin ? ids[r - 1] : ids[r], config_.vocab_size);
+    }
     x = base_.embed_matrix.index_select(0, ops::index_on(context_.device, ids))
             .to(at::kFloat)
             .view({batch, step.rows, width});
   } else {
     x = at::empty({batch, step.rows, width}, at::kFloat);
-    ops::embed(in.ids, base_.embed, parameters_.embed.detach(), x.view({-1, width}));
+    const at::Tensor own = parameters_.embed.detach();
+    ops::embed(in.ids, base_.embed, in.twins ? at::zeros_like(own) : own, x.view({-1, width}), in.twins);
   }
   if (!step.beacon_rows.defined()) return x;
   const at::Tensor beacons = parameters_.embed.expand({batch, step.beacon_rows.numel(), width});
-  return x.index_copy(1, step.beacon_rows, beacons);
+  return in.twins ? x.index_add(1, step.beacon_rows, beacons) : x.index_copy(1, step.beacon_rows, beacons);
 }
 
 at::Tensor RecordedNetwork::project(const at::Tensor& x, const RecordedMatrix& base,

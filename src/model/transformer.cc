@@ -200,8 +200,11 @@ at::Tensor Transformer::forward(const ForwardRows& in, KvMemory& memory, Transfo
 }
 
 void Transformer::embed(std::span<const SequenceRows> sequences, const Step& all, const at::Tensor& x) const {
-  for (size_t i = 0; i < sequences.size(); ++i)
-    ops::embed(sequences[i].rows.ids, weights_.embed, weights_.beacon_embed, all.parts[i].of(x));
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const ForwardRows& rows = sequences[i].rows;
+    ops::embed(rows.ids, weights_.embed, rows.twins ? weights_.twin_embed : weights_.beacon_embed,
+               all.parts[i].of(x), rows.twins);
+  }
 }
 
 std::vector<at::Tensor> Transformer::forward(std::span<const SequenceRows> sequences,

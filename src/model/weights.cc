@@ -14,6 +14,8 @@
 namespace beacon {
 namespace {
 
+constexpr const char* kBeaconEmbedding = "model.beacon_embed_tokens.weight";
+
 at::Tensor to_f32(const TensorView& view, int64_t elements) {
   require(view.elements() == elements, ErrorCode::kMismatch,
           "tensor {} has shape {}, {} elements were expected", view.name, shape_to_string(view.shape),
@@ -63,6 +65,7 @@ class Binder {
     w.lm_head = model_.tie_word_embeddings ? w.embed : matrix("lm_head.weight", model_.vocab_size, d);
     for (int64_t l = 0; l < model_.num_hidden_layers; ++l) w.layers.push_back(layer(l, gate));
     w.beacon_embed = beacon_embedding(w.embed);
+    w.twin_embed = find_beacon(kBeaconEmbedding) != nullptr ? w.beacon_embed : at::zeros_like(w.beacon_embed);
     w.num_parameters = parameters_;
     w.bytes = bytes_;
     w.trained_beacons = trained_;
@@ -201,7 +204,7 @@ class Binder {
 
   at::Tensor beacon_embedding(const ops::Weight& embed) {
     const int64_t d = model_.hidden_size;
-    if (const TensorView* view = find_beacon("model.beacon_embed_tokens.weight")) {
+    if (const TensorView* view = find_beacon(kBeaconEmbedding)) {
       trained_ = true;
       bytes_ += d * 4;
       return finite(to_f32(*view, d), *view);
@@ -288,6 +291,7 @@ void move_to(ModelWeights& weights, at::Device device, at::ScalarType compute) {
     move_matrix(weights.lm_head, to);
   }
   move_tensor(weights.beacon_embed, device);
+  move_tensor(weights.twin_embed, device);
   move_tensor(weights.norm, device);
   for (LayerWeights& w : weights.layers) {
     move_tensor(w.input_norm, device);

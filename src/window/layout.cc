@@ -5,19 +5,20 @@
 namespace beacon {
 namespace {
 
-// Interleaved step-expansion: beacons are invisible to others and share the position of the next raw token,
-// so that raw positions run on without gaps.
-bool beacons_share_positions(const WindowOptions& options) {
+// Interleaved beacons that are invisible to others share the position of a raw token, so that raw positions
+// run on without gaps: of the next one in step-expansion, of the one before as twins.
+bool shares_next_position(const WindowOptions& options) {
   return options.placement == Placement::kInterleave && options.attention == BeaconAttention::kStepExpansion;
 }
 
-int64_t next_position(const Layout& layout, const WindowOptions& options) {
+int64_t next_position(const Layout& layout, const WindowOptions& options, SlotKind kind) {
   const int64_t start = layout.parts.back().memory_rows;
   const int32_t window = static_cast<int32_t>(layout.parts.size()) - 1;
   if (layout.rows.empty()) return start;
   const Row& last = layout.rows.back();
   if (last.window != window || last.kind == SlotKind::kReplica) return start;
-  const bool shared = last.kind == SlotKind::kBeacon && beacons_share_positions(options);
+  if (kind == SlotKind::kBeacon && options.attention == BeaconAttention::kTwin) return last.position;
+  const bool shared = last.kind == SlotKind::kBeacon && shares_next_position(options);
   return last.position + (shared ? 0 : 1);
 }
 
@@ -42,6 +43,7 @@ int64_t appended_position(const Layout& layout, const WindowOptions& options, in
     case BeaconAttention::kSegmentation:
       return memory + ratio + step;
     case BeaconAttention::kFullCoverage:
+    case BeaconAttention::kTwin:  // never appended
       break;
   }
   return memory + options.window + (first ? 0 : i);
@@ -52,16 +54,16 @@ int64_t appended_position(const Layout& layout, const WindowOptions& options, in
 void add_cached_rows(Layout& layout, const PlannerState& state, const WindowOptions& options) {
   layout.rows.reserve(state.open.size());
   for (const OpenRow& row : state.open)
-    add_row(layout, row.kind, row.token, row.span_begin, next_position(layout, options));
+    add_row(layout, row.kind, row.token, row.span_begin, next_position(layout, options, row.kind));
   layout.cached_rows = static_cast<int64_t>(layout.rows.size());
 }
 
 void add_raw(Layout& layout, const WindowOptions& options, int64_t token) {
-  add_row(layout, SlotKind::kRaw, token, token, next_position(layout, options));
+  add_row(layout, SlotKind::kRaw, token, token, next_position(layout, options, SlotKind::kRaw));
 }
 
 void add_interleaved_beacon(Layout& layout, const WindowOptions& options, int64_t token, int64_t span_begin) {
-  add_row(layout, SlotKind::kBeacon, token, span_begin, next_position(layout, options));
+  add_row(layout, SlotKind::kBeacon, token, span_begin, next_position(layout, options, SlotKind::kBeacon));
 }
 
 void add_appended_beacons(Layout& layout, const WindowOptions& options, int ratio) {

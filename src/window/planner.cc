@@ -126,6 +126,21 @@ Forecast Planner::forecast(int64_t more_tokens) const {
   return out;
 }
 
+std::vector<int32_t> Planner::open_positions() const {
+  Layout layout;
+  const int64_t memory_rows = state_.sink_rows + state_.beacon_rows;
+  layout.parts.push_back({state_.window_start, memory_rows, -1});
+  add_cached_rows(layout, state_, options_);
+  std::vector<int32_t> positions;
+  bool moved = false;
+  for (const Row& row : layout.rows) {
+    moved = moved || row.position != memory_rows + static_cast<int64_t>(positions.size());
+    positions.push_back(row.position);
+  }
+  if (!moved) positions.clear();
+  return positions;
+}
+
 std::optional<Layout> Planner::plan_step() {
   PlannerState& s = state_;
   if (s.planned == s.fed) return std::nullopt;
@@ -261,6 +276,7 @@ void Planner::finish_close(Layout& layout, int64_t new_sink) {
     const Row& row = layout.rows[static_cast<size_t>(i)];
     s.open.push_back({row.kind, row.token, row.span_begin});
   }
+  layout.close.keep_positions = open_positions();
 }
 
 void Planner::keep_all(const Layout& layout) {

@@ -50,6 +50,9 @@ class Planner {
   // Forgets tokens fed but not yet consumed (a cancelled feed).
   void discard_pending();
 
+  // Positions of the rows of the open window where they are not their index in memory; else empty.
+  std::vector<int32_t> open_positions() const;
+
   // From here on nothing closes and no beacon is inserted: the tokens to come stay raw. Cannot be undone.
   void freeze();
 

@@ -37,6 +37,7 @@ struct Close {
   std::vector<int32_t> sink;  // copied to the sink, in order (the rows may be in `beacons` or `keep` as well)
   std::vector<int32_t> beacons;    // appended to beacon memory, in order (raw rows at ratio 0)
   std::vector<int32_t> keep;       // the open window of the next step, in order: raw tail with its beacons
+  std::vector<int32_t> keep_positions;  // [keep] where they differ from sink + beacon + index; else empty
   std::vector<Span> beacon_spans;  // [beacons] tokens each of them condensed (one token for a raw row)
   std::vector<WindowRecord>
       windows;  // windows closed, in order: one, or parallel_windows; none for skip_first
@@ -44,7 +45,7 @@ struct Close {
 
 // Rows a step sees: memory [sink | beacons | open window] then the T new rows. Key positions of memory rows
 // are their index in it, but for `cached_positions`. After a close row i of the new [sink | beacons | open
-// window] has position i: its key is rotated once more, from the copy before RoPE.
+// window] has position i, but for `keep_positions`: its key is rotated once more, from the copy before RoPE.
 struct Step {
   int64_t token_begin = 0;  // raw tokens [token_begin, token_end) of the sequence are consumed
   int64_t token_end = 0;

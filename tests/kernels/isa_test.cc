@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 
 namespace beacon::kernels {
 namespace {
@@ -60,6 +61,20 @@ TEST_F(IsaTest, RefusesAnUnknownName) {
 }
 
 #if defined(__x86_64__)
+// What Linux says of the same processor.
+TEST_F(IsaTest, FastBf16MeansTilesOrAmd) {
+  std::ifstream info("/proc/cpuinfo");
+  std::string vendor, flags;
+  for (std::string line; std::getline(info, line) && flags.empty();) {
+    if (line.starts_with("vendor_id")) vendor = line.substr(line.find(": ") + 2);
+    if (line.starts_with("flags")) flags = line + ' ';
+  }
+  if (flags.empty()) GTEST_SKIP() << "no /proc/cpuinfo";
+  const auto has = [&flags](const std::string& flag) { return flags.find(' ' + flag + ' ') != std::string::npos; };
+  const bool pairs = has("avx512_bf16") && has("avx512_vnni");
+  EXPECT_EQ(has_fast_bf16(), pairs && (vendor == "AuthenticAMD" || (has("amx_bf16") && has("amx_tile"))));
+}
+
 TEST_F(IsaTest, RefusesWhatThisMachineLacks) {
   const auto isas = available_isas();
   for (const std::string name : {"avx2", "avx512", "avx512bf16"}) {
