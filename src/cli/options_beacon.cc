@@ -56,7 +56,7 @@ void add_rule_options(CLI::App& command, BeaconOptions& options) {
       ->group(kGroup);
   add_optional(
       command, "--attention", options.attention,
-      "What beacons see: full-coverage, step-expansion, segmentation or twin (default: the adapter's, else "
+      "What beacons see: full-coverage, step-expansion, segmentation or echo (default: the adapter's, else "
       "full-coverage)")
       ->type_name("RULE")
       ->group(kGroup);

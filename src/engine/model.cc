@@ -129,8 +129,8 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   ops::Rope rope(rope_config, config.head_dim, config.max_position_embeddings,
                  rope_changed || beacons.rope ? std::nullopt : checkpoint->rope_factors());
 
-  // Beacons that nobody trained do harm (design 3), but for twins: a model without any configuration of them gets
-  // them nearly silent.
+  // Beacons that nobody trained do harm (design 3), but for echos: a model without any configuration of them
+  // gets them nearly silent.
   const std::optional<float> gate = options.beacon_gate || configured ? options.beacon_gate : kUntrainedGate;
   ModelWeights weights = load_weights(checkpoint, adapter, beacons, gate);
   weights.quiet_gate = gate && !options.beacon_gate;

@@ -29,8 +29,8 @@ SequenceReader::SequenceReader(const Transformer& net, ReadState& state, const R
     : net_(net),
       state_(state),
       request_(request),
-      twins_(state.planner.options().attention == BeaconAttention::kTwin),
-      gated_(net.weights().layers.front().beacon.gate.defined() && !(twins_ && net.weights().quiet_gate)),
+      echoes_(state.planner.options().attention == BeaconAttention::kEcho),
+      gated_(net.weights().layers.front().beacon.gate.defined() && !(echoes_ && net.weights().quiet_gate)),
       batch_(state.kv.geometry().batch),
       num_tokens_(static_cast<int64_t>(request.ids.size()) / batch_),
       first_token_(state.planner.tokens_planned()) {
@@ -93,7 +93,7 @@ ForwardRows SequenceReader::rows(int64_t begin, int64_t end) {
   in.open_positions = step.cached_positions;
   in.copy_from = step.copy_from;
   in.mask = step.mask;
-  in.twins = twins_;
+  in.echoes = echoes_;
   if (gated_) in.beacon_keys = std::span(flags_).first(static_cast<size_t>(step.memory_rows() + end));
   const bool last = end == step.num_rows() && state_.planner.tokens_pending() == 0;
   if (request_.hidden == HiddenRows::kAll) {

@@ -66,7 +66,7 @@ class SequenceReader {
   const Transformer& net_;
   ReadState& state_;
   const ReadRequest& request_;
-  bool twins_;
+  bool echoes_;
   bool gated_;
   int64_t batch_;
   int64_t num_tokens_;

@@ -18,7 +18,7 @@ int64_t default_stride(int64_t window) { return std::min(window, kDefaultStride)
 
 constexpr std::initializer_list<BeaconAttention> kAttentions = {
     BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation,
-    BeaconAttention::kTwin};
+    BeaconAttention::kEcho};
 
 Generation generation_of(BeaconGeneration generation) {
   switch (generation) {
@@ -40,8 +40,8 @@ BeaconAttention attention_of(BeaconAttentionRule rule) {
       return BeaconAttention::kStepExpansion;
     case BeaconAttentionRule::kSegmentation:
       return BeaconAttention::kSegmentation;
-    case BeaconAttentionRule::kTwin:
-      return BeaconAttention::kTwin;
+    case BeaconAttentionRule::kEcho:
+      return BeaconAttention::kEcho;
   }
   return BeaconAttention::kFullCoverage;
 }
@@ -78,7 +78,7 @@ WindowOptions configured(const BeaconConfig& config, bool from_file, int64_t max
   options.stride = from_file ? config.stride : default_stride(options.window);
   options.placement =
       config.placement == BeaconPlacement::kInterleave ? Placement::kInterleave : Placement::kAppend;
-  options.attention = from_file ? attention_of(config.attention) : BeaconAttention::kTwin;
+  options.attention = from_file ? attention_of(config.attention) : BeaconAttention::kEcho;
   options.attend_prev = config.attend_prev;
   options.attend_previous_windows = config.attend_previous_windows;
   options.sink = from_file ? config.sink_size : 0;
@@ -110,9 +110,9 @@ void lay_over(const BeaconOptions& wanted, bool from_file, WindowOptions& option
   if (wanted.attention) {
     options.attention = parse_choice(*wanted.attention, kAttentions, "attention");
   }
-  // Twins, the default of untrained beacons, cannot be everywhere.
-  const bool no_twins = options.placement == Placement::kAppend || wanted.parallel_windows.value_or(1) > 1;
-  if (!from_file && !wanted.attention && no_twins) options.attention = BeaconAttention::kFullCoverage;
+  // Echoes, the default of untrained beacons, cannot be everywhere.
+  const bool no_echoes = options.placement == Placement::kAppend || wanted.parallel_windows.value_or(1) > 1;
+  if (!from_file && !wanted.attention && no_echoes) options.attention = BeaconAttention::kFullCoverage;
   if (wanted.attend_prev) options.attend_prev = *wanted.attend_prev;
   if (wanted.parallel_windows) options.parallel_windows = *wanted.parallel_windows;
   if (wanted.skip_first) options.skip_first = *wanted.skip_first;

@@ -15,9 +15,10 @@ std::vector<std::string_view> available_isas();
 // The name of the build that the kernels called now would use. Thread-safe.
 const char* active_isa_name() noexcept;
 
-// Whether the processor multiplies bf16 faster than f32: with tiles (AMX), or with 512-bit products of pairs that
-// are as fast as those of f32 (AMD from Zen 4 on). Intel's processors have such products too, but without tiles
-// they are slower than f32: 142 against 263 GFLOP/s on two cores of an Emerald Rapids. Thread-safe.
+// Whether the processor multiplies bf16 faster than f32: with tiles (AMX), or with 512-bit products of pairs
+// that are as fast as those of f32 (AMD from Zen 4 on). Intel's processors have such products too, but
+// without tiles they are slower than f32: 142 against 263 GFLOP/s on two cores of an Emerald Rapids.
+// Thread-safe.
 bool has_fast_bf16() noexcept;
 
 // Takes the build that BEACON_ISA names, or the best one when it is unset or empty. Call once before the

@@ -2,10 +2,11 @@
 // Keys and values of one conversation, in every layer: [sink | beacons | open window].
 //
 // Invariants. Rows lie in that order in each layer's k and v; a key's position is its row's index, except for
-// rows of the open window that a plan placed elsewhere (step expansion, twins), which get their index when
-// they leave it. Keys are kept after RoPE; rows of the open window also keep them before RoPE (k_pre), so that a
-// close rotates from the source and no error builds up. When the rotation follows the length (dynamic NTK) k
-// itself is before RoPE and there is no k_pre. rewind may drop any rows that were added after the mark.
+// rows of the open window that a plan placed elsewhere (step expansion, echoes), which get their index when
+// they leave it. Keys are kept after RoPE; rows of the open window also keep them before RoPE (k_pre), so
+// that a close rotates from the source and no error builds up. When the rotation follows the length (dynamic
+// NTK) k itself is before RoPE and there is no k_pre. rewind may drop any rows that were added after the
+// mark.
 //
 // Letters: B batch, K KV heads, H head_dim, X = geometry.row_width(), which is H unless rows are blocks.
 #include <ATen/core/Tensor.h>

@@ -136,8 +136,8 @@ at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) cons
   if (base_.embed_matrix.defined()) {
     std::vector<int64_t> ids(in.ids.begin(), in.ids.end());
     for (size_t r = 0; r < ids.size(); ++r) {
-      const bool twin = in.twins && ids[r] == config_.vocab_size;
-      ids[r] = table_row(twin ? ids[r - 1] : ids[r], config_.vocab_size);
+      const bool echo = in.echoes && ids[r] == config_.vocab_size;
+      ids[r] = table_row(echo ? ids[r - 1] : ids[r], config_.vocab_size);
     }
     x = base_.embed_matrix.index_select(0, ops::index_on(context_.device, ids))
             .to(at::kFloat)
@@ -145,11 +145,11 @@ at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) cons
   } else {
     x = at::empty({batch, step.rows, width}, at::kFloat);
     const at::Tensor own = parameters_.embed.detach();
-    ops::embed(in.ids, base_.embed, in.twins ? at::zeros_like(own) : own, x.view({-1, width}), in.twins);
+    ops::embed(in.ids, base_.embed, in.echoes ? at::zeros_like(own) : own, x.view({-1, width}), in.echoes);
   }
   if (!step.beacon_rows.defined()) return x;
   const at::Tensor beacons = parameters_.embed.expand({batch, step.beacon_rows.numel(), width});
-  return in.twins ? x.index_add(1, step.beacon_rows, beacons) : x.index_copy(1, step.beacon_rows, beacons);
+  return in.echoes ? x.index_add(1, step.beacon_rows, beacons) : x.index_copy(1, step.beacon_rows, beacons);
 }
 
 at::Tensor RecordedNetwork::project(const at::Tensor& x, const RecordedMatrix& base,

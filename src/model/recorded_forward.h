@@ -31,7 +31,7 @@ struct RecordedRows {
   std::span<const int32_t> copy_from;      // [T] row whose q, k, v a replica repeats, or -1; empty: none
   std::span<const uint8_t> mask;           // [T, S] 1 = visible; empty: causal from the bottom right
   std::span<const uint8_t> beacon_keys;    // [S] 1 = the gate applies
-  bool twins = false;                      // as in ForwardRows
+  bool echoes = false;                     // as in ForwardRows
   std::span<const int64_t> hidden_rows;    // rows of [0, T) whose hidden states are wanted, ascending
   int64_t longest = 0;                     // positions the sequence has reached, for dynamic NTK
 };

@@ -202,8 +202,8 @@ at::Tensor Transformer::forward(const ForwardRows& in, KvMemory& memory, Transfo
 void Transformer::embed(std::span<const SequenceRows> sequences, const Step& all, const at::Tensor& x) const {
   for (size_t i = 0; i < sequences.size(); ++i) {
     const ForwardRows& rows = sequences[i].rows;
-    ops::embed(rows.ids, weights_.embed, rows.twins ? weights_.twin_embed : weights_.beacon_embed,
-               all.parts[i].of(x), rows.twins);
+    ops::embed(rows.ids, weights_.embed, rows.echoes ? weights_.echo_embed : weights_.beacon_embed,
+               all.parts[i].of(x), rows.echoes);
   }
 }
 

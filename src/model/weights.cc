@@ -65,7 +65,7 @@ class Binder {
     w.lm_head = model_.tie_word_embeddings ? w.embed : matrix("lm_head.weight", model_.vocab_size, d);
     for (int64_t l = 0; l < model_.num_hidden_layers; ++l) w.layers.push_back(layer(l, gate));
     w.beacon_embed = beacon_embedding(w.embed);
-    w.twin_embed = find_beacon(kBeaconEmbedding) != nullptr ? w.beacon_embed : at::zeros_like(w.beacon_embed);
+    w.echo_embed = find_beacon(kBeaconEmbedding) != nullptr ? w.beacon_embed : at::zeros_like(w.beacon_embed);
     w.num_parameters = parameters_;
     w.bytes = bytes_;
     w.trained_beacons = trained_;
@@ -291,7 +291,7 @@ void move_to(ModelWeights& weights, at::Device device, at::ScalarType compute) {
     move_matrix(weights.lm_head, to);
   }
   move_tensor(weights.beacon_embed, device);
-  move_tensor(weights.twin_embed, device);
+  move_tensor(weights.echo_embed, device);
   move_tensor(weights.norm, device);
   for (LayerWeights& w : weights.layers) {
     move_tensor(w.input_norm, device);

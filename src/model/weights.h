@@ -36,7 +36,7 @@ struct LayerWeights {
 struct ModelWeights {
   ops::Weight embed;        // [V, D]
   at::Tensor beacon_embed;  // f32 [D]
-  at::Tensor twin_embed;    // f32 [D] what is added to a twin's embedding: the same; zero untrained
+  at::Tensor echo_embed;    // f32 [D] what is added to an echo's embedding: the same; zero untrained
   std::vector<LayerWeights> layers;
   at::Tensor norm;      // f32 [D]
   ops::Weight lm_head;  // [V, D]; the embedding itself when tied
@@ -44,7 +44,7 @@ struct ModelWeights {
   int64_t num_parameters = 0;  // of the base
   int64_t bytes = 0;           // of base and beacons, tied tensors once
   bool trained_beacons = false;
-  bool quiet_gate = false;  // the gate is there because nobody trained the beacons; twins do without it
+  bool quiet_gate = false;  // the gate is there because nobody trained the beacons; echoes do without it
 };
 
 // Binds the tensors of a checkpoint. Beacon tensors come from the adapter when there is one, else from the

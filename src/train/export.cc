@@ -17,7 +17,7 @@ BeaconConfig beacon_config(const TrainConfig& c, const Learner& learner) {
   out.sink_size = c.sink;
   out.placement = c.placement == "append" ? BeaconPlacement::kAppend : BeaconPlacement::kInterleave;
   for (const auto rule : {BeaconAttentionRule::kFullCoverage, BeaconAttentionRule::kStepExpansion,
-                          BeaconAttentionRule::kSegmentation, BeaconAttentionRule::kTwin}) {
+                          BeaconAttentionRule::kSegmentation, BeaconAttentionRule::kEcho}) {
     if (to_string(rule) == c.attention) out.attention = rule;
   }
   out.attend_prev = c.attend_prev;

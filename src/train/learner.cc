@@ -69,7 +69,7 @@ WindowOptions training_window(const TrainConfig& config) {
   o.sink = config.sink;
   o.placement = choice(config.placement, {Placement::kInterleave, Placement::kAppend});
   o.attention = choice(config.attention, {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion,
-                                          BeaconAttention::kSegmentation, BeaconAttention::kTwin});
+                                          BeaconAttention::kSegmentation, BeaconAttention::kEcho});
   o.attend_prev = config.attend_prev;
   using Mix = RatioPolicy::Mix;
   o.ratio.mix = choice(config.ratio_mix, {Mix::kStepRandom, Mix::kInstanceRandom, Mix::kSequence});
@@ -139,9 +139,9 @@ BeaconParameters Learner::initial_parameters() const {
   if (config_.reset_gate && gate) {
     for (BeaconLayerParameters& layer : parameters.layers) layer.gate.detach().fill_(*gate);
   }
-  const bool twin = config_.attention == "twin";
-  if (!weights.trained_beacons && twin) parameters.embed.detach().zero_();  // it has its token's embedding
-  if (!weights.trained_beacons && !twin && config_.embed_init == "bos") start_from_bos(parameters.embed);
+  const bool echo = config_.attention == "echo";
+  if (!weights.trained_beacons && echo) parameters.embed.detach().zero_();  // it has its token's embedding
+  if (!weights.trained_beacons && !echo && config_.embed_init == "bos") start_from_bos(parameters.embed);
   const std::optional<LoraConfig> lora = trained_lora(config_);
   check_goes_on(model_->beacons.lora, lora);
   if (lora) parameters.add_lora(weights, *lora, static_cast<uint64_t>(config_.seed));

@@ -79,7 +79,7 @@ SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens) {
   BEACON_CHECK(options.training);
   Planner planner(options);
   planner.feed(num_tokens);
-  SequencePlan plan{.num_tokens = num_tokens, .twins = options.attention == BeaconAttention::kTwin};
+  SequencePlan plan{.num_tokens = num_tokens, .echoes = options.attention == BeaconAttention::kEcho};
   Rows rows;
   while (auto step = planner.next()) {
     plan.steps.push_back(rows.plan(std::move(*step), planner.tokens_pending() == 0));

@@ -21,7 +21,7 @@ struct PlannedStep {
 
 struct SequencePlan {
   int64_t num_tokens = 0;
-  bool twins = false;  // as in ForwardRows
+  bool echoes = false;  // as in ForwardRows
   int64_t bank_rows = 0;
   std::vector<PlannedStep> steps;
 };

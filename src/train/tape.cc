@@ -78,7 +78,7 @@ Tape::Recording Tape::forward(size_t index, std::span<const int64_t> hidden_rows
   in.copy_from = planned.step.copy_from;
   in.mask = planned.step.mask;
   in.beacon_keys = planned.beacon_keys;
-  in.twins = plan_.twins;
+  in.echoes = plan_.echoes;
   in.hidden_rows = hidden_rows;
   in.longest = longest_until(plan_, index);
   Recording recording;

@@ -6,7 +6,7 @@ namespace beacon {
 namespace {
 
 // Interleaved beacons that are invisible to others share the position of a raw token, so that raw positions
-// run on without gaps: of the next one in step-expansion, of the one before as twins.
+// run on without gaps: of the next one in step-expansion, of the one before as echoes.
 bool shares_next_position(const WindowOptions& options) {
   return options.placement == Placement::kInterleave && options.attention == BeaconAttention::kStepExpansion;
 }
@@ -17,7 +17,7 @@ int64_t next_position(const Layout& layout, const WindowOptions& options, SlotKi
   if (layout.rows.empty()) return start;
   const Row& last = layout.rows.back();
   if (last.window != window || last.kind == SlotKind::kReplica) return start;
-  if (kind == SlotKind::kBeacon && options.attention == BeaconAttention::kTwin) return last.position;
+  if (kind == SlotKind::kBeacon && options.attention == BeaconAttention::kEcho) return last.position;
   const bool shared = last.kind == SlotKind::kBeacon && shares_next_position(options);
   return last.position + (shared ? 0 : 1);
 }
@@ -43,7 +43,7 @@ int64_t appended_position(const Layout& layout, const WindowOptions& options, in
     case BeaconAttention::kSegmentation:
       return memory + ratio + step;
     case BeaconAttention::kFullCoverage:
-    case BeaconAttention::kTwin:  // never appended
+    case BeaconAttention::kEcho:  // never appended
       break;
   }
   return memory + options.window + (first ? 0 : i);

@@ -68,7 +68,7 @@ void check_rules(const WindowOptions& o) {
         o.generation == Generation::kThird, kBad,
         "placement: expected append for a checkpoint of the first or second generation, found interleave");
     require(o.attention != BeaconAttention::kSegmentation, kBad,
-            "attention: expected full-coverage, step-expansion or twin with interleave, found segmentation; "
+            "attention: expected full-coverage, step-expansion or echo with interleave, found segmentation; "
             "use append");
     require(o.attention != BeaconAttention::kStepExpansion || !o.attend_prev, kBad,
             "attend_prev: expected false with interleave and step-expansion, found true");
@@ -76,10 +76,10 @@ void check_rules(const WindowOptions& o) {
             "stride: expected the window ({}) with interleave and step-expansion, found {}", o.window,
             o.stride);
   }
-  require(interleave || o.attention != BeaconAttention::kTwin, kBad,
-          "placement: expected interleave with the attention twin, found append");
-  require(o.parallel_windows == 1 || o.attention != BeaconAttention::kTwin, kBad,
-          "parallel windows: expected 1 with the attention twin, found {}", o.parallel_windows);
+  require(interleave || o.attention != BeaconAttention::kEcho, kBad,
+          "placement: expected interleave with the attention echo, found append");
+  require(o.parallel_windows == 1 || o.attention != BeaconAttention::kEcho, kBad,
+          "parallel windows: expected 1 with the attention echo, found {}", o.parallel_windows);
   require(o.attend_previous_windows || o.generation == Generation::kFirst, kBad,
           "attend_previous_windows: expected true but for the first generation, found false");
   require(o.sink == 0 || o.generation != Generation::kFirst, kBad,
@@ -146,8 +146,8 @@ const char* to_string(BeaconAttention attention) {
       return "step-expansion";
     case BeaconAttention::kSegmentation:
       return "segmentation";
-    case BeaconAttention::kTwin:
-      return "twin";
+    case BeaconAttention::kEcho:
+      return "echo";
   }
   return "unknown";
 }

@@ -21,7 +21,7 @@ enum class BeaconAttention : uint8_t {
   kFullCoverage,   // everything before it: plain causal attention
   kStepExpansion,  // beacon i the first i * ratio tokens
   kSegmentation,   // beacon i only its own `ratio` tokens (append only)
-  kTwin,           // ours, interleave only: what the token it follows sees, and that token, from that token's
+  kEcho,           // ours, interleave only: what the token it follows sees, and that token, from that token's
                    // position; no other row of the window sees it. Its row begins with that token's embedding
 };
 
@@ -50,7 +50,7 @@ struct WindowOptions {
   Placement placement = Placement::kInterleave;
   BeaconAttention attention = BeaconAttention::kFullCoverage;
   bool attend_prev = true;  // append: a beacon sees the earlier beacons of its own window (not with full
-                            // coverage, which always does, nor in the first generation and as a twin, which
+                            // coverage, which always does, nor in the first generation and as an echo, which
                             // never does)
   bool attend_previous_windows = true;  // first generation: beacons see the memory of earlier windows
   int64_t sink = 0;                     // first raw tokens kept for ever, 0 .. stride
@@ -76,8 +76,9 @@ void validate(const WindowOptions& options);
 // windows.
 bool is_plain_causal(const WindowOptions& options);
 
-const char* to_string(Placement placement);        // "interleave", "append"
-const char* to_string(BeaconAttention attention);  // "full-coverage", "step-expansion", "segmentation", "twin"
-const char* to_string(RatioPolicy::Mix mix);       // "step-random", ..., "adapt", "forced"
+const char* to_string(Placement placement);  // "interleave", "append"
+const char* to_string(
+    BeaconAttention attention);               // "full-coverage", "step-expansion", "segmentation", "echo"
+const char* to_string(RatioPolicy::Mix mix);  // "step-random", ..., "adapt", "forced"
 
 }  // namespace beacon

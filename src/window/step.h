@@ -35,10 +35,10 @@ struct WindowRecord {
 struct Close {
   bool closes = false;
   std::vector<int32_t> sink;  // copied to the sink, in order (the rows may be in `beacons` or `keep` as well)
-  std::vector<int32_t> beacons;    // appended to beacon memory, in order (raw rows at ratio 0)
-  std::vector<int32_t> keep;       // the open window of the next step, in order: raw tail with its beacons
+  std::vector<int32_t> beacons;  // appended to beacon memory, in order (raw rows at ratio 0)
+  std::vector<int32_t> keep;     // the open window of the next step, in order: raw tail with its beacons
   std::vector<int32_t> keep_positions;  // [keep] where they differ from sink + beacon + index; else empty
-  std::vector<Span> beacon_spans;  // [beacons] tokens each of them condensed (one token for a raw row)
+  std::vector<Span> beacon_spans;       // [beacons] tokens each of them condensed (one token for a raw row)
   std::vector<WindowRecord>
       windows;  // windows closed, in order: one, or parallel_windows; none for skip_first
 };

@@ -70,7 +70,9 @@ TEST_F(IsaTest, FastBf16MeansTilesOrAmd) {
     if (line.starts_with("flags")) flags = line + ' ';
   }
   if (flags.empty()) GTEST_SKIP() << "no /proc/cpuinfo";
-  const auto has = [&flags](const std::string& flag) { return flags.find(' ' + flag + ' ') != std::string::npos; };
+  const auto has = [&flags](const std::string& flag) {
+    return flags.find(' ' + flag + ' ') != std::string::npos;
+  };
   const bool pairs = has("avx512_bf16") && has("avx512_vnni");
   EXPECT_EQ(has_fast_bf16(), pairs && (vendor == "AuthenticAMD" || (has("amx_bf16") && has("amx_tile"))));
 }

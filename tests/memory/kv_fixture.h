@@ -72,9 +72,9 @@ struct Pair {
   }
 
   void close(const std::vector<int32_t>& sink, const std::vector<int32_t>& beacons,
-             const std::vector<int32_t>& keep) {
+             const std::vector<int32_t>& keep, const std::vector<int32_t>& keep_positions = {}) {
     const auto base = static_cast<int32_t>(memory.counts().sink + memory.counts().beacons);
-    memory.close({sink, beacons, keep}, rope);
+    memory.close({sink, beacons, keep, keep_positions}, rope);
     std::vector<int32_t> order = positions_from(0, base);
     for (const auto* part : {&sink, &beacons, &keep}) {
       for (const int32_t row : *part) order.push_back(base + row);
@@ -82,6 +82,8 @@ struct Pair {
     for (auto& pre : before) pre = pick(pre, order);
     for (auto& val : values) val = pick(val, order);
     positions = positions_from(0, static_cast<int64_t>(order.size()));
+    std::copy(keep_positions.begin(), keep_positions.end(),
+              positions.end() - static_cast<int64_t>(keep_positions.size()));
   }
 
   // Everything the memory hands out equals the twin; `extra` rows are written but not finished.

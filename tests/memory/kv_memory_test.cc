@@ -50,6 +50,17 @@ TEST_F(KvMemoryTest, RowsMayStandElsewhereUntilTheClose) {
   pair.expect_same();
 }
 
+// Echoes stay with their token in a raw tail, and get their index at a later close.
+TEST_F(KvMemoryTest, KeptRowsMayStandElsewhere) {
+  Pair pair(make_geometry());
+  pair.step({0, 1, 1, 2, 3, 3});
+  pair.memory.finish(6);
+  pair.close({0}, {2}, {3, 4, 5}, {2, 3, 3});
+  pair.expect_same();
+  pair.close({}, {2}, {});
+  pair.expect_same();
+}
+
 TEST_F(KvMemoryTest, CloseMovesRowsAndTurnsThemToTheirNewIndex) {
   Pair pair(make_geometry());
   pair.step_and_finish(8);

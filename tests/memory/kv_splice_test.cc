@@ -88,6 +88,24 @@ TEST_F(KvSpliceTest, AJoinedMemoryGoesOn) {
   }
 }
 
+// Where a plan places the open rows elsewhere, they are as a close would leave them.
+TEST_F(KvSpliceTest, OpenRowsMayStandElsewhere) {
+  const KvGeometry geometry = make_geometry();
+  const std::vector<int32_t> positions = {6, 7, 7};
+  const Pair a = make_pair_of(geometry, 1, 3, 2), b = make_pair_of(geometry, 1, 0, 3);
+  const std::vector<KvPiece> pieces = {{&a.memory, 0, 6}, {&b.memory, 1, 3}};
+  const KvMemory joined = splice(geometry, pieces, {1, 5, 3}, a.rope, positions);
+  const at::Tensor angle = angles(positions, plain_frequencies(kTheta, kHeadDim));
+  const at::Tensor settled = angles(positions_from(4, 2), plain_frequencies(kTheta, kHeadDim));
+  for (int64_t l = 0; l < 2; ++l) {
+    const at::Tensor open = pick(b.before[static_cast<size_t>(l)], {1, 2, 3});
+    expect_close(joined.keys(l, 0).narrow(2, 6, 3), turned(open, angle), turn_tolerance(open, angle));
+    // Those of an earlier memory are settled, each at its index.
+    const at::Tensor before = pick(a.before[static_cast<size_t>(l)], {4, 5});
+    expect_close(joined.keys(l, 0).narrow(2, 4, 2), turned(before, settled), turn_tolerance(before, settled));
+  }
+}
+
 TEST_F(KvSpliceTest, CutDropsBeaconsAndKeepsTheTail) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, ops::kBlockRows}) {
     const KvGeometry geometry = make_geometry(type);

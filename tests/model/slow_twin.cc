@@ -34,6 +34,9 @@ class Twin {
                                            {config_.vocab_size, config_.hidden_size}, at::kFloat);
     const at::Tensor ids = at::tensor(rows_.ids, at::kLong);
     at::Tensor x = at::cat({table, weights_.beacon_embed.unsqueeze(0)}).index_select(0, ids).to(at::kDouble);
+    for (const int32_t r : rows_.beacon_rows) {
+      if (rows_.echoes) x[r] = table[rows_.ids[static_cast<size_t>(r) - 1]] + weights_.echo_embed;
+    }
     for (const LayerWeights& w : weights_.layers) {
       x = x + attention(w, rms(x, w.input_norm, config_.rms_norm_eps), result);
       x = x + feed_forward(w, rms(x, w.post_norm, config_.rms_norm_eps));
@@ -113,6 +116,7 @@ ModelWeights tiny_weights(const ModelConfig& c) {
                 kv = c.num_key_value_heads * c.head_dim;
   w.embed = make_weight(DType::kF32, at::randn({c.vocab_size, d})).weight;
   w.beacon_embed = at::randn({d});
+  w.echo_embed = at::randn({d});
   w.norm = at::rand({d}) + 0.5;
   w.lm_head = dense(c.vocab_size, d);
   for (int64_t l = 0; l < c.num_hidden_layers; ++l) {

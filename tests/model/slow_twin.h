@@ -25,6 +25,7 @@ struct TwinRows {
   std::vector<int32_t> copy_from;    // empty: no replicas
   at::Tensor mask;                   // bool [T, T]; undefined: causal
   std::vector<uint8_t> beacon_keys;  // empty: no gate
+  bool echoes = false;
 };
 
 struct TwinResult {

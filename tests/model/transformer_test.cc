@@ -64,6 +64,7 @@ class TransformerTest : public TensorTest {
     if (!rows.beacon_keys.empty())
       in.beacon_keys = std::span(rows.beacon_keys).first(static_cast<size_t>(end));
     in.hidden_rows = hidden_rows;
+    in.echoes = rows.echoes;
     return make_transformer(config_, weights_).forward(in, memory, scratch_);
   }
 
@@ -105,6 +106,15 @@ TEST_F(TransformerTest, BeaconRowsTakeTheirOwnProjections) {
   const TwinResult expected = twin(rows);
   expect_close(forward(rows, 0, 24, 24, memory)[0], expected.hidden, kTolerance);
   expect_memory(memory, expected, 24);
+}
+
+TEST_F(TransformerTest, AnEchoBeginsAsTheTokenItFollows) {
+  TwinRows rows = interleaved_rows();
+  const at::Tensor without = twin(rows).hidden;
+  rows.echoes = true;
+  const at::Tensor expected = twin(rows).hidden;
+  EXPECT_GT((expected - without).abs().max().item<double>(), kVisible);
+  expect_close(forward_all(rows), expected, kTolerance);
 }
 
 // Each projection matters, and without it the base's is used.

@@ -65,6 +65,12 @@ WindowOptions hidden_beacons() {
   return o;
 }
 
+WindowOptions echoes(int64_t stride) {
+  WindowOptions o = windows(16, stride, 1);
+  o.attention = BeaconAttention::kEcho;
+  return o;
+}
+
 // Named in failures instead of dumping its bytes.
 void PrintTo(const TapeCase& c, std::ostream* out) { *out << c.name; }
 
@@ -76,6 +82,9 @@ const TapeCase kCases[] = {
     {"append_rolling_step_expansion", appended(8, BeaconAttention::kStepExpansion)},
     {"append_segmentation", appended(16, BeaconAttention::kSegmentation)},
     {"interleave_step_expansion", hidden_beacons()},
+    {"echoes", echoes(16)},
+    {"rolling_echoes_in_a_batch", echoes(8), 61, 2},
+    {"gated_echoes", echoes(12), 61, 1, true},
     {"parallel_windows", parallel()},
     {"ratio_zero", raw_allowed()},
     {"gate", windows(16, 8, 1), 61, 1, true},

@@ -60,6 +60,7 @@ class WholeGraph {
     const at::Tensor tokens =
         at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).view({batch, count});
     labels_ = tokens.roll(-1, 1);
+    echoes_ = options.attention == BeaconAttention::kEcho;
     const auto counts = scored(options, count);
     scored_ = at::tensor(std::vector<int64_t>(counts.begin(), counts.end()), at::kLong).to(at::kDouble);
     sink_ = beacons_ = open_ = nothing(batch);
@@ -103,8 +104,8 @@ class WholeGraph {
         embedded.push_back(table.index_select(0, tokens.select(1, token++)).unsqueeze(1));
       } else {
         if (kind == SlotKind::kBeacon) is_beacon_[r].fill_(true);
-        embedded.push_back(
-            leaves_.at("model.beacon_embed_tokens.weight").expand({batch, 1, config_.hidden_size}));
+        const at::Tensor own = leaves_.at("model.beacon_embed_tokens.weight");
+        embedded.push_back(echoes_ ? embedded.back() + own : own.expand({batch, 1, config_.hidden_size}));
       }
     }
     at::Tensor x = at::cat(embedded, 1);
@@ -237,6 +238,7 @@ class WholeGraph {
   std::map<std::string, at::Tensor> leaves_;  // f64
   at::Tensor labels_, scored_;                // [B, n], [n]
   Part sink_, beacons_, open_;
+  bool echoes_ = false;
   at::Tensor is_beacon_;  // bool [T, 1]
   int64_t index_ = 0;     // of the step
 };

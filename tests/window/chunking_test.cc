@@ -144,6 +144,11 @@ void add_interleave(std::vector<Combo>& combos) {
     o.attend_prev = false;
     combos.push_back({"interleave_step_r" + std::to_string(ratio), o, 12});
   }
+  for (const Size& s : all) {
+    WindowOptions o = sizes(s.window, s.stride, s.ratios, s.sink);
+    o.attention = BeaconAttention::kEcho;
+    combos.push_back({"echo_" + combos[static_cast<size_t>(&s - all.data())].name, o, 12});
+  }
   combos.push_back({"interleave_main_14", sizes(4, 4, {2}, 1), 14});
   combos.push_back({"interleave_rolling_14", sizes(5, 3, {2}, 2), 14});
 }

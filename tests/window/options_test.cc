@@ -70,6 +70,16 @@ const std::vector<Refusal> kRefusals = {
        o.attend_prev = false;
        o.stride = 8;
      }},
+    {"placement:",
+     [](auto& o) {
+       spoil_append(o);
+       o.attention = BeaconAttention::kEcho;
+     }},
+    {"parallel windows:",
+     [](auto& o) {
+       o.attention = BeaconAttention::kEcho;
+       o.parallel_windows = 2;
+     }},
     {"attend_previous_windows:", [](auto& o) { o.attend_previous_windows = false; }},
     {"sink:",
      [](auto& o) {

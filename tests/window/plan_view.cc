@@ -48,6 +48,10 @@ std::vector<RowView> PlanRecorder::apply(const Step& step) {
   expect(step.cached_positions.empty() || step.cached_positions.size() == memory_.open.size(),
          "cached positions");
 
+  // What was rotated at a close must be what the next step takes it for.
+  if (kept_positions_) expect(step.cached_positions == *kept_positions_, "kept positions");
+  kept_positions_.reset();
+
   std::vector<SeenKey> keys;
   for (const auto* part : {&memory_.sink, &memory_.beacons, &memory_.open})
     for (const RowId& id : *part) keys.push_back({id, static_cast<int64_t>(keys.size())});
@@ -94,6 +98,8 @@ std::vector<RowView> PlanRecorder::apply(const Step& step) {
 
 void PlanRecorder::close(const Close& close, const std::vector<RowId>& open) {
   expect(close.beacons.size() == close.beacon_spans.size(), "one span a beacon");
+  expect(close.keep_positions.empty() || close.keep_positions.size() == close.keep.size(), "kept positions");
+  kept_positions_ = close.keep_positions;
   for (int32_t i : close.sink) memory_.sink.push_back(open.at(static_cast<size_t>(i)));
   for (int32_t i : close.beacons) memory_.beacons.push_back(open.at(static_cast<size_t>(i)));
   memory_.beacon_spans.insert(memory_.beacon_spans.end(), close.beacon_spans.begin(),

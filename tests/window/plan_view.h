@@ -56,6 +56,7 @@ class PlanRecorder {
 
   MemoryView memory_;
   std::vector<WindowRecord> windows_;
+  std::optional<std::vector<int32_t>> kept_positions_;  // after a close
   int64_t tokens_ = 0;
   int64_t beacons_ = 0;
 };

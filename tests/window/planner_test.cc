@@ -143,6 +143,24 @@ TEST(Example, InterleavedStepExpansionSharesPositions) {
   EXPECT_THAT(next.positions, ElementsAre(3, 4));
 }
 
+TEST(Example, EchoesStandWithTheTokenTheyFollow) {
+  WindowOptions o = sizes(6, 4, 2, 1);
+  o.attention = BeaconAttention::kEcho;
+  Planner planner(o);
+  const Step step = steps_of(planner, 6).at(0);
+  EXPECT_EQ(slots(step), "x0 x1 b x2 x3 b x4 x5 b");
+  EXPECT_THAT(step.positions, ElementsAre(0, 1, 1, 2, 3, 3, 4, 5, 5));
+  EXPECT_EQ(row_of_mask(step, 5), "11.111...");
+  EXPECT_EQ(row_of_mask(step, 6), "11.11.1..");
+  // The memory is then [x0][b0 b1][x4 x5 b2], whose last row shares the position of x5.
+  EXPECT_THAT(step.close.keep_positions, ElementsAre(3, 4, 4));
+  const Step next = steps_of(planner, 2).at(0);
+  EXPECT_EQ(slots(next), "x6 x7 b");
+  EXPECT_THAT(next.cached_positions, ElementsAre(3, 4, 4));
+  EXPECT_THAT(next.positions, ElementsAre(5, 6, 6));
+  EXPECT_EQ(row_of_mask(next, 0), "11111.1..");
+}
+
 TEST(Example, ParallelWindows) {
   WindowOptions o = sizes(2, 2, 2, 1);
   o.parallel_windows = 2;

@@ -84,14 +84,15 @@ void SlowTwin::add_open(std::vector<SeenKey>& keys, int64_t n, int64_t last_toke
                         int64_t last_beacon) const {
   const bool share =
       o_.placement == Placement::kInterleave && o_.attention == BeaconAttention::kStepExpansion;
+  const bool echo = o_.attention == BeaconAttention::kEcho;
   int64_t position = static_cast<int64_t>(keys.size());
   for (int64_t t = open_start(n); t <= last_token; ++t) {
     keys.push_back({{false, t}, position++});
     if (!o_.enabled || o_.placement == Placement::kAppend) continue;
     for (int64_t i = 0; i <= last_beacon && i < static_cast<int64_t>(beacons_.size()); ++i)
       if (beacons_[static_cast<size_t>(i)].token == t) {
-        keys.push_back({{true, i}, position});
-        if (!share) ++position;
+        keys.push_back({{true, i}, echo ? position - 1 : position});
+        if (!share && !echo) ++position;
       }
   }
 }
@@ -102,7 +103,8 @@ RowView SlowTwin::raw(int64_t token) const {
   const int64_t before = num_beacons(token) - 1;
   add_open(keys, token, token, before);
   RowView row{{false, token}, keys.back().position, {}};
-  const bool hides = o_.attention == BeaconAttention::kStepExpansion;
+  const bool hides =
+      o_.attention == BeaconAttention::kStepExpansion || o_.attention == BeaconAttention::kEcho;
   for (int64_t i = 0; i < static_cast<int64_t>(keys.size()); ++i)
     if (i < memory || !keys[static_cast<size_t>(i)].id.beacon || !hides)
       row.sees.push_back(keys[static_cast<size_t>(i)]);
