@@ -51,7 +51,7 @@ struct ModelOptions {
   RopeOverride rope;
   /// Bias added to the attention scores of beacon keys in every head when the adapter holds no gate of its
   /// own. Unset: none, as in the paper, when an adapter or the checkpoint configures beacons; -4 without any,
-  /// because beacons that nobody trained do harm and so are nearly silent. 0 adds nothing.
+  /// because beacons that nobody trained do harm and so are nearly silent, but for echoes. 0 adds nothing.
   std::optional<float> beacon_gate;
 };
 
@@ -70,7 +70,8 @@ struct BeaconOptions {
   std::optional<int64_t> sink;  ///< first tokens kept for ever; default 1 when stride < window, else 0
   std::optional<std::string> placement;  ///< interleave or append; default interleave
   std::optional<std::string>
-      attention;                    ///< full-coverage, step-expansion or segmentation; default full-coverage
+      attention;                    ///< full-coverage, step-expansion, segmentation or echo; default echo, or
+                                    ///< full-coverage with append or several parallel windows
   std::optional<bool> attend_prev;  ///< beacons see earlier beacons of their window; default true
   std::optional<int64_t> parallel_windows;  ///< full windows read in one forward; default 1
   std::optional<int64_t> skip_first;        ///< first tokens that are never condensed; default 0

@@ -57,7 +57,7 @@ void add_rule_options(CLI::App& command, BeaconOptions& options) {
   add_optional(
       command, "--attention", options.attention,
       "What beacons see: full-coverage, step-expansion, segmentation or echo (default: the adapter's, else "
-      "full-coverage)")
+      "echo, or full-coverage with append or --parallel)")
       ->type_name("RULE")
       ->group(kGroup);
   command

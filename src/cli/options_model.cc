@@ -47,7 +47,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_optional(
       command, "--beacon-gate", options.beacon_gate,
       "Bias on the scores of beacon keys where the adapter has no gate; -4 nearly silences untrained "
-      "beacons (default: none; -4 where nothing configures beacons)")
+      "beacons (default: none; -4 where nothing configures beacons, but for echoes)")
       ->type_name("X")
       ->group(kGroup);
 }

@@ -44,9 +44,8 @@ void load_torch_cuda() {
   if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return;
   const char* reason = dlerror();
   fail(ErrorCode::kUnsupported,
-       "cannot load torch's CUDA library: {}; expected the nvidia-* packages that the torch wheel names, "
-       "which "
-       "'scripts/setup.sh --cuda' or 'pip install torch' install",
+       "cannot load torch's CUDA library: {}; expected the nvidia-* packages that the torch wheel names; "
+       "'scripts/setup.sh --cuda' or 'pip install torch' installs them",
        reason == nullptr ? library.string() : reason);
 }
 

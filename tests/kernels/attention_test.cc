@@ -16,7 +16,7 @@ struct Case {
   int64_t kv_heads = 1;
   int64_t head_dim = 64;
   DType type = DType::kF32;
-  enum Mask { kCausal, kRandom, kBlocks } mask = kCausal;
+  enum Mask { kCausal, kRandom, kBlocks, kColumns } mask = kCausal;
   bool bias = false;
 };
 
@@ -101,7 +101,10 @@ class Problem {
       for (int64_t s = 0; s < c.keys + 3; ++s) {
         // Query 1 sees nothing. Whole stretches of keys are visible or not, or single ones.
         const bool visible = c.mask == Case::kBlocks ? (s / 70 + t / 23) % 3 == 0 : random() % 3 == 0;
-        mask_.push_back(t != 1 && visible ? 1 + random() % 255 : 0);
+        // As hidden keys look to all that come later; the first queries see fewer.
+        const bool column = s % 7 != 3 && (s < c.keys / 2 || t > 5);
+        const bool some = t != 1 && visible;
+        mask_.push_back(c.mask == Case::kColumns ? (column ? 1 : 0) : some ? 1 + random() % 255 : 0);
       }
     }
   }
@@ -274,7 +277,7 @@ TEST_P(AttentionTest, EqualsTheReference) {
 
 TEST_P(AttentionTest, MasksAndBias) {
   for (const DType type : {DType::kF32, DType::kBF16}) {
-    for (const auto mask : {Case::kCausal, Case::kRandom, Case::kBlocks}) {
+    for (const auto mask : {Case::kCausal, Case::kRandom, Case::kBlocks, Case::kColumns}) {
       for (const bool bias : {false, true}) expect_right({70, 350, 6, 2, 16, type, mask, bias});
     }
     // With a mask there may be more queries than keys.
@@ -285,7 +288,7 @@ TEST_P(AttentionTest, MasksAndBias) {
 // Keys and values in blocks of bytes, against the numbers they stand for; the blocks hold those exactly.
 TEST_P(AttentionTest, BlocksAreTheNumbersTheyStandFor) {
   for (const DType type : {DType::kF32, DType::kBF16}) {
-    for (const auto mask : {Case::kCausal, Case::kRandom}) {
+    for (const auto mask : {Case::kCausal, Case::kRandom, Case::kColumns}) {
       const Case c{70, 200, 6, 2, 64, type, mask, true};
       Problem problem(c, random_);
       Results expected(c), actual(c);

@@ -35,26 +35,45 @@ inline Sight causal_sight(const AttentionParams& p, const BlockPair& pair, uint8
   return Sight::kSome;
 }
 
-inline Sight masked_sight(const AttentionParams& p, const BlockPair& pair, uint8_t* visible) {
-  const int64_t keys = pair.key_end - pair.key_begin;
+inline Sight sight_of(bool any, bool all) { return !any ? Sight::kNone : all ? Sight::kAll : Sight::kSome; }
+
+// A mask that is the same for all queries of the pair: so it is for most pairs, since what hides a key hides it
+// from all that come later.
+inline Sight common_sight(const uint8_t* mask, int64_t keys, uint8_t* visible) {
   bool any = false;
   bool all = keys == kAttentionBlock;
-  for (int64_t t = pair.row_begin / pair.group; t <= (pair.row_end - 1) / pair.group; ++t) {
-    const uint8_t* mask = p.mask + t * p.mask_row_stride + pair.key_begin;
+  for (int64_t j = 0; j < kAttentionBlock; ++j) {
+    const uint8_t seen = j < keys && mask[j] != 0 ? 1 : 0;
+    any = any || seen != 0;
+    all = all && seen != 0;
+    __builtin_memset(visible + j * kAttentionBlock, seen, kAttentionBlock);
+  }
+  return sight_of(any, all);
+}
+
+inline Sight masked_sight(const AttentionParams& p, const BlockPair& pair, uint8_t* visible) {
+  const int64_t keys = pair.key_end - pair.key_begin;
+  const int64_t first = pair.row_begin / pair.group;
+  const int64_t last = (pair.row_end - 1) / pair.group;
+  const auto row_of = [&](int64_t t) { return p.mask + t * p.mask_row_stride + pair.key_begin; };
+  bool same = true;
+  for (int64_t t = first + 1; t <= last && same; ++t)
+    same = __builtin_memcmp(row_of(first), row_of(t), static_cast<size_t>(keys)) == 0;
+  if (same) return common_sight(row_of(first), keys, visible);
+
+  bool any = false;
+  bool all = keys == kAttentionBlock;
+  __builtin_memset(visible, 0, kAttentionBlock * kAttentionBlock);
+  for (int64_t r = pair.row_begin; r < pair.row_end; ++r) {
+    const uint8_t* mask = row_of(r / pair.group);
+    uint8_t* column = visible + (r - pair.row_begin);
     for (int64_t j = 0; j < keys; ++j) {
+      column[j * kAttentionBlock] = mask[j];
       any = any || mask[j] != 0;
       all = all && mask[j] != 0;
     }
   }
-  if (!any) return Sight::kNone;
-  if (all) return Sight::kAll;
-  __builtin_memset(visible, 0, kAttentionBlock * kAttentionBlock);
-  for (int64_t r = pair.row_begin; r < pair.row_end; ++r) {
-    const uint8_t* mask = p.mask + r / pair.group * p.mask_row_stride + pair.key_begin;
-    uint8_t* column = visible + (r - pair.row_begin);
-    for (int64_t j = 0; j < keys; ++j) column[j * kAttentionBlock] = mask[j];
-  }
-  return Sight::kSome;
+  return sight_of(any, all);
 }
 
 // kSome fills visible[key][row] (u8, kAttentionBlock x kAttentionBlock, 0 = not seen); padding keys are never
