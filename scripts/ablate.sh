@@ -20,17 +20,18 @@ options() {
     mixed) echo "--distillation-weight 1" ;;
     rate-3e-4) echo "--learning-rate 3e-4" ;;
     rate-3e-3) echo "--learning-rate 3e-3" ;;
-    gate-2) echo "--gate -2" ;;
-    no-gate) echo "--gate none --learning-rate 5e-4" ;;
+    token) echo "--attention full-coverage --gate -4 --gate-rate 30" ;;
+    token-gate-2) echo "--attention full-coverage --gate -2 --gate-rate 30" ;;
+    token-no-gate) echo "--attention full-coverage --learning-rate 5e-4" ;;
     qkvo) echo "--parameters q,k,v,o" ;;
     stride-window) echo "--stride 1024 --sink 0" ;;
     stride-window-sink) echo "--stride 1024" ;;
-    append) echo "--placement append" ;;
+    append) echo "--placement append --attention full-coverage --gate -4 --gate-rate 30" ;;
     *) echo "ablate.sh: no arm $1" >&2; exit 2 ;;
   esac
 }
 
-for arm in ${*:-ours distillation mixed rate-3e-4 rate-3e-3 gate-2 no-gate qkvo stride-window stride-window-sink append}; do
+for arm in ${*:-ours distillation mixed rate-3e-4 rate-3e-3 token token-gate-2 token-no-gate qkvo stride-window stride-window-sink append}; do
   run=$runs/$arm
   chosen=$(options "$arm")
   if [ ! -d "$run/last" ]; then

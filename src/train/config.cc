@@ -76,16 +76,6 @@ Json to_value(const TrainConfig& config, const ConfigField& field) {
   return out;
 }
 
-// Paths of a file are meant from where the file lies.
-void resolve_paths(TrainConfig& config, const std::filesystem::path& folder) {
-  const auto resolve = [&folder](std::string& path) {
-    if (!path.empty() && std::filesystem::path(path).is_relative())
-      path = (folder / path).lexically_normal().string();
-  };
-  for (std::string* path : {&config.model, &config.adapter, &config.run, &config.cache}) resolve(*path);
-  for (auto* list : {&config.data, &config.valid_data}) std::for_each(list->begin(), list->end(), resolve);
-}
-
 void check_choice(const std::string& key, const std::string& value,
                   std::initializer_list<const char*> choices) {
   std::string names;
@@ -117,6 +107,15 @@ TrainConfig load_train_config(const std::filesystem::path& file) {
   TrainConfig config = parse_train_config(read_text(file), file.string());
   resolve_paths(config, file.parent_path());
   return config;
+}
+
+void resolve_paths(TrainConfig& config, const std::filesystem::path& folder) {
+  const auto resolve = [&folder](std::string& path) {
+    if (!path.empty() && std::filesystem::path(path).is_relative())
+      path = (folder / path).lexically_normal().string();
+  };
+  for (std::string* path : {&config.model, &config.adapter, &config.run, &config.cache}) resolve(*path);
+  for (auto* list : {&config.data, &config.valid_data}) std::for_each(list->begin(), list->end(), resolve);
 }
 
 void set_field(TrainConfig& config, const ConfigField& field, const std::string& text) {

@@ -102,6 +102,9 @@ TrainConfig parse_train_config(const std::string& json, const std::string& what)
 // Reads the file.
 TrainConfig load_train_config(const std::filesystem::path& file);
 
+// Makes relative paths mean the same from anywhere: they lie under `folder`.
+void resolve_paths(TrainConfig& config, const std::filesystem::path& folder);
+
 // Sets one field from the text of an option: lists between commas, true or false, "none". Throws
 // kInvalidArgument.
 void set_field(TrainConfig& config, const ConfigField& field, const std::string& text);

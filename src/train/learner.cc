@@ -142,10 +142,19 @@ BeaconParameters Learner::initial_parameters() const {
   const bool echo = config_.attention == "echo";
   if (!weights.trained_beacons && echo) parameters.embed.detach().zero_();  // it has its token's embedding
   if (!weights.trained_beacons && !echo && config_.embed_init == "bos") start_from_bos(parameters.embed);
+  check_same_rule();
   const std::optional<LoraConfig> lora = trained_lora(config_);
   check_goes_on(model_->beacons.lora, lora);
   if (lora) parameters.add_lora(weights, *lora, static_cast<uint64_t>(config_.seed));
   return parameters;
+}
+
+// What an echo has learnt is added to its token's embedding, what another beacon has learnt stands alone.
+void Learner::check_same_rule() const {
+  if (!model_->beacons_configured) return;
+  const std::string_view had = to_string(model_->beacons.attention);
+  require((had == "echo") == (config_.attention == "echo"), ErrorCode::kInvalidArgument,
+          "attention: expected {} as in the adapter to start from, found {}", had, config_.attention);
 }
 
 void Learner::start_from_bos(const at::Tensor& embed) const {

@@ -63,6 +63,7 @@ class Learner {
  private:
   BeaconParameters initial_parameters() const;
   at::ScalarType compute_type() const;
+  void check_same_rule() const;
   void start_from_bos(const at::Tensor& embed) const;
   at::Tensor teacher_of(const MicroBatch& batch);
 

@@ -116,7 +116,9 @@ class Run {
     state_.ranks = communicator_.size();
     if (writes()) {
       log_.emplace(folder_ / "log.jsonl", state_.log_bytes);
-      write_text(folder_ / "config.json", state_.config);
+      TrainConfig anywhere = config;
+      resolve_paths(anywhere, fs::current_path());
+      write_text(folder_ / "config.json", to_json(anywhere));
     }
     const ops::autograd::RecordingContext& context = learner_.network().context();
     peak_flops_ =

@@ -141,6 +141,29 @@ class TrainTest(BeaconTestCase):
                      for value in floats(data)]
             self.assertEqual(gates, expected)
 
+    def test_echoes_stay_echoes(self):
+        echoes = {"attention": "echo", "gate": None}
+        adapter = str(self.folder / self.train("echoes", steps=8, **echoes)["adapter"])
+        config = json.loads((pathlib.Path(adapter) / "beacon_config.json").read_text())
+        self.assertEqual(config["beacon_attn"], "echo")
+        self.train("more-echoes", steps=2, adapter=adapter, **echoes)
+        nll = [line["next_token"] for line in self.log("echoes") + self.log("more-echoes") if "step" in line]
+        self.assertLess(nll[-1], nll[0])
+        token = str(self.folder / self.train("token", steps=2, gate=None)["adapter"])
+        for name, rule, start in ("token", "full-coverage", adapter), ("echo", "echo", token):
+            self.assert_error(["train", "--config", self.config("not-" + name, attention=rule, adapter=start, gate=None)],
+                              2, "attention: expected", "as in the adapter to start from")
+
+    def test_the_configuration_of_a_run_can_be_used_from_anywhere(self):
+        self.train("here", steps=2)
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir()
+        subprocess.run([PROGRAM, "train", "--config", self.folder / "here/config.json", "--run", "there"], check=True,
+                       cwd=elsewhere, env=environment(), capture_output=True)
+        self.assertTrue((elsewhere / "there/last").is_dir())
+        self.assertEqual(*((folder / "last/beacon.safetensors").read_bytes()
+                           for folder in (self.folder / "here", elsewhere / "there")))
+
     def test_lora_is_learnt_and_used(self):
         keys = {"lora_rank": 3, "lora_alpha": 6, "lora_targets": ["q", "v"], "learning_rate": 0.03, "steps": 4}
         adapter = self.folder / self.train("lora", **keys)["adapter"]

@@ -37,8 +37,8 @@ inline Sight causal_sight(const AttentionParams& p, const BlockPair& pair, uint8
 
 inline Sight sight_of(bool any, bool all) { return !any ? Sight::kNone : all ? Sight::kAll : Sight::kSome; }
 
-// A mask that is the same for all queries of the pair: so it is for most pairs, since what hides a key hides it
-// from all that come later.
+// A mask that is the same for all queries of the pair: so it is for most pairs, since what hides a key hides
+// it from all that come later.
 inline Sight common_sight(const uint8_t* mask, int64_t keys, uint8_t* visible) {
   bool any = false;
   bool all = keys == kAttentionBlock;
