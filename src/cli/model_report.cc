@@ -22,9 +22,8 @@ nlohmann::ordered_json model_json(const ModelInfo& info) {
 void warn_untrained(const ModelInfo& info, const BeaconOptions& options) {
   if (!options.enabled || info.trained_beacons) return;
   note(
-      "beacon: warning: the beacons are not trained: at ratio R about every R-th token of what is condensed "
-      "is "
-      "remembered (--adapter names trained ones)");
+      "beacon: warning: the beacons are not trained: at ratio R they hold about every R-th token they "
+      "condense (--adapter names trained ones)");
 }
 
 }  // namespace beacon::cli

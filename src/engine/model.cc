@@ -129,7 +129,7 @@ std::unique_ptr<Model::Impl> load_model(const ModelOptions& options, bool need_t
   ops::Rope rope(rope_config, config.head_dim, config.max_position_embeddings,
                  rope_changed || beacons.rope ? std::nullopt : checkpoint->rope_factors());
 
-  // Beacons that nobody trained do harm (design 3), but for echos: a model without any configuration of them
+  // Beacons that nobody trained do harm (design 3), but for echoes: a model without any configuration of them
   // gets them nearly silent.
   const std::optional<float> gate = options.beacon_gate || configured ? options.beacon_gate : kUntrainedGate;
   ModelWeights weights = load_weights(checkpoint, adapter, beacons, gate);

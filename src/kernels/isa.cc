@@ -1,7 +1,6 @@
 #include "kernels/isa.h"
 
 #include <atomic>
-#include <cstdint>
 #include <cstdlib>
 #include <string>
 
@@ -25,17 +24,25 @@ struct Isa {
 bool always() { return true; }
 
 #if defined(BEACON_KERNELS_X86)
+// Feature bits of a leaf; none where the processor does not have it.
+struct Features {
+  explicit Features(unsigned leaf) {
+    unsigned a = 0;
+    unsigned b = 0;
+    if (__get_cpuid_count(leaf, 0, &a, &b, &c, &d) == 0) c = d = 0;
+  }
+  unsigned c = 0;
+  unsigned d = 0;
+};
+
+bool has_bits(unsigned word, unsigned bits) { return (word & bits) == bits; }
+
 // The parts of x86-64-v3 that the builtin does not know by name in every compiler.
 bool has_movbe_f16c_lzcnt() {
   constexpr unsigned kMovbe = 1U << 22;
   constexpr unsigned kF16c = 1U << 29;
   constexpr unsigned kLzcnt = 1U << 5;
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned c = 0;
-  unsigned d = 0;
-  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kMovbe) == 0 || (c & kF16c) == 0) return false;
-  return __get_cpuid(0x80000001U, &a, &b, &c, &d) != 0 && (c & kLzcnt) != 0;
+  return has_bits(Features(1).c, kMovbe | kF16c) && has_bits(Features(0x80000001U).c, kLzcnt);
 }
 
 // The builtin asks the processor and, for the wide registers, whether the operating system saves them.
@@ -56,12 +63,12 @@ bool has_avx512bf16() {
   return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
 }
 
-// Registers that the operating system saves (XCR0).
-uint64_t saved_registers() {
-  uint32_t low = 0;
-  uint32_t high = 0;
+// Registers that the operating system saves (the low half of XCR0).
+unsigned saved_registers() {
+  unsigned low = 0;
+  unsigned high = 0;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return low | static_cast<uint64_t>(high) << 32;
+  return low;
 }
 
 // Products of bf16 in tiles. The builtin learnt these names late (GCC 14).
@@ -69,14 +76,9 @@ bool has_bf16_tiles() {
   constexpr unsigned kOsxsave = 1U << 27;
   constexpr unsigned kBf16 = 1U << 22;
   constexpr unsigned kTile = 1U << 24;
-  constexpr uint64_t kTileRegisters = 3U << 17;
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned c = 0;
-  unsigned d = 0;
-  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsxsave) == 0) return false;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kBf16) == 0 || (d & kTile) == 0) return false;
-  return (saved_registers() & kTileRegisters) == kTileRegisters;
+  constexpr unsigned kTileRegisters = 3U << 17;
+  return has_bits(Features(1).c, kOsxsave) && has_bits(Features(7).d, kBf16 | kTile) &&
+         has_bits(saved_registers(), kTileRegisters);
 }
 #endif
 

@@ -12,6 +12,18 @@
 namespace beacon {
 namespace {
 
+// Positions of the rows of the open window; empty where each stands at its index in memory.
+std::vector<int32_t> cached_positions(const Layout& layout) {
+  std::vector<int32_t> positions;
+  bool moved = false;
+  for (int64_t i = 0; i < layout.cached_rows; ++i) {
+    positions.push_back(layout.rows[static_cast<size_t>(i)].position);
+    moved = moved || positions.back() != layout.memory_rows() + i;
+  }
+  if (!moved) positions.clear();
+  return positions;
+}
+
 Step to_step(const Layout& layout, const WindowOptions& options) {
   Step step;
   step.token_begin = layout.token_begin;
@@ -19,22 +31,16 @@ Step to_step(const Layout& layout, const WindowOptions& options) {
   step.sink_rows = layout.sink_rows;
   step.beacon_rows = layout.beacon_rows;
   step.cached_rows = layout.cached_rows;
+  step.cached_positions = cached_positions(layout);
   bool replicas = false;
-  bool moved = false;
-  for (size_t i = 0; i < layout.rows.size(); ++i) {
+  for (size_t i = static_cast<size_t>(layout.cached_rows); i < layout.rows.size(); ++i) {
     const Row& row = layout.rows[i];
-    const bool cached = i < static_cast<size_t>(layout.cached_rows);
-    (cached ? step.cached_positions : step.positions).push_back(row.position);
-    if (cached) {
-      moved = moved || row.position != layout.memory_rows() + static_cast<int64_t>(i);
-      continue;
-    }
+    step.positions.push_back(row.position);
     step.slots.push_back(row.kind);
     step.copy_from.push_back(row.copy_from);
     replicas = replicas || row.kind == SlotKind::kReplica;
   }
   if (!replicas) step.copy_from.clear();
-  if (!moved) step.cached_positions.clear();
   step.causal = is_causal(layout, options);
   if (!step.causal) step.mask = build_mask(layout, options);
   step.close = layout.close;
@@ -126,31 +132,24 @@ Forecast Planner::forecast(int64_t more_tokens) const {
   return out;
 }
 
-std::vector<int32_t> Planner::open_positions() const {
+std::vector<int32_t> Planner::open_positions() const { return cached_positions(begin_layout()); }
+
+// Of the open window alone.
+Layout Planner::begin_layout() const {
   Layout layout;
-  const int64_t memory_rows = state_.sink_rows + state_.beacon_rows;
-  layout.parts.push_back({state_.window_start, memory_rows, -1});
+  layout.token_begin = state_.planned;
+  layout.sink_rows = state_.sink_rows;
+  layout.beacon_rows = state_.beacon_rows;
+  layout.parts.push_back({state_.window_start, layout.memory_rows(), -1});
   add_cached_rows(layout, state_, options_);
-  std::vector<int32_t> positions;
-  bool moved = false;
-  for (const Row& row : layout.rows) {
-    moved = moved || row.position != memory_rows + static_cast<int64_t>(positions.size());
-    positions.push_back(row.position);
-  }
-  if (!moved) positions.clear();
-  return positions;
+  return layout;
 }
 
 std::optional<Layout> Planner::plan_step() {
   PlannerState& s = state_;
   if (s.planned == s.fed) return std::nullopt;
   if (options_.enabled && options_.skip_last && s.planned >= *options_.skip_last) freeze();
-  Layout layout;
-  layout.token_begin = s.planned;
-  layout.sink_rows = s.sink_rows;
-  layout.beacon_rows = s.beacon_rows;
-  layout.parts.push_back({s.window_start, s.sink_rows + s.beacon_rows, -1});
-  add_cached_rows(layout, s, options_);
+  Layout layout = begin_layout();
   if (!options_.enabled || s.frozen) {
     // Nothing will close; cutting every W tokens only bounds the size of a step.
     const int64_t done = s.planned - (options_.enabled ? s.frozen_at : 0);

@@ -77,6 +77,7 @@ class Planner {
   void plan_parallel(Layout& layout);
   void plan_window(Layout& layout);
   bool can_run_parallel() const;
+  Layout begin_layout() const;
   void add_window_rows(Layout& layout, int64_t end, bool beacons);
   void add_beacons_at_close(Layout& layout);
   void finish_close(Layout& layout, int64_t new_sink);

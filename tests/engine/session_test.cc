@@ -3,6 +3,8 @@
 #include <beacon/session.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <thread>
 
@@ -46,6 +48,62 @@ TEST(Session, PiecesEqualOneFeed) {
       EXPECT_EQ(pieces.memory().beacon_spans(), whole.memory().beacon_spans());
     }
   }
+}
+
+std::vector<float> scores_after(const std::shared_ptr<const Model>& model, const SessionOptions& options,
+                                size_t tokens) {
+  Session session(model, options);
+  session.feed(random_ids(tokens));
+  return probe(session);
+}
+
+float largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  float largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
+  return largest;
+}
+
+// Within a window nobody sees an echo: the base reads as if there were none.
+TEST(Session, EchoesDisturbNothingInTheirWindow) {
+  const auto model = tiny_model();
+  SessionOptions options = small_windows();
+  options.beacons.window = 64;
+  SessionOptions plain = options;
+  plain.beacons.enabled = false;
+  const std::vector<float> expected = scores_after(model, plain, 40);  // and 12 more: no window closes
+  options.beacons.attention = "echo";
+  expect_near(scores_after(model, options, 40), expected);
+  options.beacons.attention = "full-coverage";
+  EXPECT_GT(largest_difference(scores_after(model, options, 40), expected), 0.01F);
+}
+
+TEST(Session, UntrainedBeaconsAreEchoesWhereTheyCanBe) {
+  const auto model = tiny_model();
+  const auto with = [&](const char* attention, const char* placement) {
+    SessionOptions options = small_windows();
+    if (attention != nullptr) options.beacons.attention = attention;
+    if (placement != nullptr) options.beacons.placement = placement;
+    return scores_after(model, options, 61);
+  };
+  EXPECT_EQ(with(nullptr, nullptr), with("echo", nullptr));
+  EXPECT_NE(with(nullptr, nullptr), with("full-coverage", nullptr));
+  EXPECT_EQ(with(nullptr, "append"), with("full-coverage", "append"));
+}
+
+// The gate that keeps untrained beacons nearly silent is not for echoes, unless it is asked for.
+TEST(Session, UntrainedEchoesHaveNoGate) {
+  ModelOptions of_model;
+  of_model.model = testing::test_data() / "models/gguf_f32/model.gguf";
+  of_model.compute = ComputeType::kF32;
+  const auto scores = [&](std::optional<float> gate, const char* attention) {
+    of_model.beacon_gate = gate;
+    SessionOptions options = small_windows();
+    options.beacons.attention = attention;
+    return scores_after(Model::load(of_model), options, 61);
+  };
+  expect_near(scores(std::nullopt, "echo"), scores(0.0F, "echo"));
+  EXPECT_GT(largest_difference(scores(-4.0F, "echo"), scores(0.0F, "echo")), 0.01F);
+  expect_near(scores(std::nullopt, "full-coverage"), scores(-4.0F, "full-coverage"));
 }
 
 TEST(Session, LedgerCountsEverything) {
