@@ -23,6 +23,7 @@ options() {
     token) echo "--attention full-coverage --gate -4 --gate-rate 30" ;;
     token-gate-2) echo "--attention full-coverage --gate -2 --gate-rate 30" ;;
     token-no-gate) echo "--attention full-coverage --learning-rate 5e-4" ;;
+    token-*) echo "$(options token) $(options "${1#token-}")" ;;
     qkvo) echo "--parameters q,k,v,o" ;;
     stride-window) echo "--stride 1024 --sink 0" ;;
     stride-window-sink) echo "--stride 1024" ;;

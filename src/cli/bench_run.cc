@@ -29,6 +29,7 @@ SessionOptions session_options(const BenchOptions& options, int64_t length) {
   beacons.stride = options.stride > 0 ? options.stride : options.window;
   beacons.ratios = {options.ratio};
   beacons.sink = options.sink;
+  beacons.attention = options.attention;
   beacons.expected_tokens = length;
   beacons.beyond_positions = true;
   return session;

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace beacon::cli {
@@ -14,7 +16,8 @@ struct BenchOptions {
   int64_t stride = 0;  // 0 = the window
   int64_t ratio = 8;   // 0 keeps tokens raw
   int64_t sink = 0;
-  bool no_beacons = false;  // a plain model
+  std::optional<std::string> attention;  // what beacons see; unset: the adapter's rule, else the default
+  bool no_beacons = false;               // a plain model
   MemoryType memory_type = MemoryType::kAuto;
   int runs = 5;
   int warm_up = 1;  // runs before those

@@ -175,6 +175,7 @@ void add_bench(CLI::App& bench, Action& action, bool decode) {
   value("--window", options.window, "Raw tokens condensed together");
   value("--stride", options.stride, "Raw tokens let go when a window is full; 0 = the window");
   value("--sink", options.sink, "First tokens kept for ever");
+  add_attention_option(command, options.attention);
   command.add_flag("--no-beacons", options.no_beacons, "A plain model: every token stays raw");
   add_memory_type_option(command, options.memory_type);
   value("--runs", options.runs, "Measured runs")->check(whole_number<int>(1));

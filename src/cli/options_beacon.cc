@@ -54,12 +54,7 @@ void add_rule_options(CLI::App& command, BeaconOptions& options) {
                "Where beacons stand: interleave or append (default: the adapter's, else interleave)")
       ->type_name("WHERE")
       ->group(kGroup);
-  add_optional(
-      command, "--attention", options.attention,
-      "What beacons see: full-coverage, step-expansion, segmentation or echo (default: the adapter's, else "
-      "echo, or full-coverage with append or --parallel)")
-      ->type_name("RULE")
-      ->group(kGroup);
+  add_attention_option(command, options.attention)->group(kGroup);
   command
       .add_flag_function(
           "--no-attend-prev", [&options](int64_t) { options.attend_prev = false; },
@@ -111,6 +106,13 @@ void set_ratio(BeaconOptions& options, const std::string& text) {
     next = after + 1;
   }
   options.ratios = ratios;
+}
+
+CLI::Option* add_attention_option(CLI::App& command, std::optional<std::string>& attention) {
+  return add_optional(command, "--attention", attention,
+                      "What beacons see: full-coverage, step-expansion, segmentation or echo (default: the "
+                      "adapter's, else echo, or full-coverage with append or --parallel)")
+      ->type_name("RULE");
 }
 
 CLI::Option* add_memory_type_option(CLI::App& command, MemoryType& type) {

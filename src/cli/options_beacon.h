@@ -3,14 +3,17 @@
 #include <beacon/options.h>
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 
 namespace beacon::cli {
 
 // --window --stride --ratio --ratio-mix --sink --placement --attention --no-attend-prev --parallel
-// --skip-first
-// --skip-last --no-beacons --beyond-positions --expected-tokens --beacon-seed --memory-type
+// --skip-first --skip-last --no-beacons --beyond-positions --expected-tokens --beacon-seed --memory-type
 void add_beacon_options(CLI::App& command, SessionOptions& options);
+
+// --attention alone.
+CLI::Option* add_attention_option(CLI::App& command, std::optional<std::string>& attention);
 
 // --memory-type alone.
 CLI::Option* add_memory_type_option(CLI::App& command, MemoryType& type);
