@@ -146,6 +146,9 @@ class TrainTest(BeaconTestCase):
         adapter = str(self.folder / self.train("echoes", steps=8, **echoes)["adapter"])
         config = json.loads((pathlib.Path(adapter) / "beacon_config.json").read_text())
         self.assertEqual(config["beacon_attn"], "echo")
+        self.train("new-echoes", steps=1, learning_rate=0, warmup=0, **echoes)
+        tensors, _ = read_tensors(self.folder / "new-echoes/last/beacon.safetensors")
+        self.assertEqual(set(tensors["model.beacon_embed_tokens.weight"]), {0}, "an echo has its token's embedding")
         self.train("more-echoes", steps=2, adapter=adapter, **echoes)
         nll = [line["next_token"] for line in self.log("echoes") + self.log("more-echoes") if "step" in line]
         self.assertLess(nll[-1], nll[0])

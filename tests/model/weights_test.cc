@@ -183,6 +183,7 @@ TEST_F(WeightsTest, AnAdapterGivesTheBeaconsProjections) {
   const ModelWeights w = load(-4.0F);
   EXPECT_TRUE(w.trained_beacons);
   expect_equal(w.beacon_embed, embed[0]);
+  expect_equal(w.echo_embed, embed[0]);
   const BeaconProjections& one = w.layers[1].beacon;
   expect_equal(ops::expand(one.q, at::kFloat), q);
   expect_equal(ops::expand(one.k, at::kFloat), k.to(at::kBFloat16).to(at::kFloat));
@@ -333,6 +334,7 @@ TEST_F(WeightsTest, TheBeaconsRowBeginsAsThatOfEosOrBos) {
   ASSERT_NE(config.eos_token_ids.front(), *config.bos_token_id);
   config_.embed_init = BeaconEmbedInit::kEos;
   expect_equal(load().beacon_embed, table[config.eos_token_ids.front()]);
+  expect_equal(load().echo_embed, at::zeros({64}));  // beside the token's own
   config_.embed_init = BeaconEmbedInit::kBos;
   expect_equal(load().beacon_embed, table[*config.bos_token_id]);
 }
