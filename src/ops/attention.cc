@@ -139,19 +139,23 @@ void check_call(const AttentionCall& call) {
 // Scores of all heads that exist at once, where nothing fuses them: 1 GiB of f32.
 constexpr int64_t kScores = int64_t{1} << 28;
 
-// Few queries with a gate would have all keys copied to be widened: torch's own products read them once.
+// Of few queries a kernel would copy all keys, to widen or to group them: torch's own products read them
+// once.
 void attend_on_device(const AttentionCall& call) {
   const int64_t head_dim = call.k.size(3);
   const bool bf16 = call.q.scalar_type() == at::kBFloat16 && call.k.scalar_type() == at::kBFloat16;
   const auto cast = [&](const at::Tensor& x) { return bf16 ? x : x.to(at::kFloat); };
   const at::Tensor q = cast(call.q).reshape({call.q.size(0), call.q.size(1), -1, head_dim});
   const at::Tensor k = cast(call.k).transpose(1, 2), v = cast(call.v).transpose(1, 2);
-  const bool widens = call.options.gate.defined() && call.q.size(1) <= kFewQueries;
-  const bool flash = has_flash(q, call.options) && !widens;
+  const bool few = call.q.size(1) <= kFewQueries;
+  const auto attended = [&] {
+    if (has_flash(q, call.options) && !(few && call.options.gate.defined()))
+      return attention_flash(q, k, v, call.options);
+    if (has_masked_kernel(q, call.options) && !few) return attention_masked(q, k, v, call.options);
+    return attention_in_pieces(q, k, v, call.options, kScores);
+  };
   at::Tensor out = call.out;
-  out.copy_(
-      (flash ? attention_flash(q, k, v, call.options) : attention_in_pieces(q, k, v, call.options, kScores))
-          .reshape(out.sizes()));
+  out.copy_(attended().reshape(out.sizes()));
 }
 
 }  // namespace

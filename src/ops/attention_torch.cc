@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <limits>
@@ -13,7 +14,8 @@
 namespace beacon::ops {
 namespace {
 
-constexpr int64_t kMultiple = 8;  // of the head size, as the kernel wants it
+constexpr int64_t kMultiple = 8;       // of the head size, as the kernels want it
+constexpr int64_t kBiasMultiple = 16;  // of the distance between rows of a bias
 
 // The gate over the scale as two numbers of the head's type whose sum is the gate to twice its precision: one
 // would move a gate of -4 by up to 0.015. Its gradient goes through the first. [1, 1, N, 2]
@@ -43,6 +45,14 @@ at::Tensor product_f32(const at::Tensor& a, const at::Tensor& b) {
       .view({a.size(0), a.size(1), a.size(2), b.size(3)});
 }
 
+// 0 where the u8 mask [T, S] is set, -infinity elsewhere; rows start where the kernel wants them.
+at::Tensor bias_of(const at::Tensor& mask, at::ScalarType type) {
+  const int64_t rows = mask.size(0), keys = mask.size(1),
+                width = ceil_div(keys, kBiasMultiple) * kBiasMultiple;
+  const at::Tensor bias = at::zeros({rows, width}, mask.options().dtype(type)).narrow(1, 0, keys);
+  return bias.masked_fill_(mask.eq(0), -std::numeric_limits<double>::infinity());
+}
+
 }  // namespace
 
 bool has_flash(const at::Tensor& q, const AttentionOptions& options) {
@@ -50,6 +60,11 @@ bool has_flash(const at::Tensor& q, const AttentionOptions& options) {
   const int64_t used = q.size(3) + (options.gate.defined() ? 2 : 0);
   return q.is_cuda() && q.scalar_type() == at::kBFloat16 && !options.mask.defined() &&
          ceil_div(used, kMultiple) * kMultiple <= kLargestHead;
+}
+
+bool has_masked_kernel(const at::Tensor& q, const AttentionOptions& options) {
+  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && options.mask.defined() &&
+         !options.gate.defined() && q.size(3) % kMultiple == 0;
 }
 
 FlashArguments flash_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -73,6 +88,36 @@ at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::T
   const at::Tensor out = std::get<0>(at::_scaled_dot_product_flash_attention(
       in.q, in.k, in.v, /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false, options.scale));
   return out.narrow(-1, 0, q.size(3)).transpose(1, 2).contiguous();
+}
+
+MaskedArguments masked_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const at::Tensor& mask) {
+  const int64_t batch = q.size(0), rows = q.size(1), head_dim = q.size(3);
+  const int64_t keys = k.size(1), kv_heads = k.size(2), group = q.size(2) / kv_heads;
+  const at::Tensor grouped = q.view({batch, rows, kv_heads, group, head_dim}).transpose(1, 2);
+  const auto shared = [&](const at::Tensor& x) {
+    return x.transpose(1, 2).reshape({-1, 1, keys, head_dim}).expand({-1, group, -1, -1});
+  };
+  return {grouped.reshape({-1, rows, group, head_dim}).transpose(1, 2), shared(k), shared(v),
+          bias_of(mask, q.scalar_type()).expand({batch * kv_heads, group, rows, keys})};
+}
+
+at::Tensor in_heads(const at::Tensor& x, int64_t batch) {
+  const int64_t group = x.size(1), rows = x.size(2), head_dim = x.size(3);
+  return x.view({batch, -1, group, rows, head_dim})
+      .permute({0, 3, 1, 2, 4})
+      .reshape({batch, rows, -1, head_dim});
+}
+
+at::Tensor attention_masked(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const AttentionOptions& options) {
+  const MaskedArguments in = masked_arguments(q, k, v, options.mask);
+  const bool records =
+      at::GradMode::is_enabled() && (in.q.requires_grad() || in.k.requires_grad() || in.v.requires_grad());
+  const at::Tensor out = std::get<0>(
+      at::_scaled_dot_product_efficient_attention(in.q, in.k, in.v, in.bias, /*compute_log_sumexp=*/records,
+                                                  /*dropout_p=*/0.0, /*is_causal=*/false, options.scale));
+  return in_heads(out, q.size(0));
 }
 
 // The heads of a group share their keys, so they are rows of one product.

@@ -8,10 +8,28 @@ namespace beacon::ops {
 // Flash attention exists on CUDA, for bf16, and knows one mask: causal from the bottom right.
 bool has_flash(const at::Tensor& q, const AttentionOptions& options);
 
+// Torch's memory-efficient attention exists on CUDA and adds a bias, here the mask: for bf16, without a gate.
+bool has_masked_kernel(const at::Tensor& q, const AttentionOptions& options);
+
 // softmax(scale q k^T + gate) v, [B, T, N, H]: q [B, T, N, H], k, v [B, S, K, H] with unit stride in H, where
 // has_flash() says so.
 at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const AttentionOptions& options);
+
+// The same under options.mask, where has_masked_kernel() says so. Each row must see a key.
+at::Tensor attention_masked(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const AttentionOptions& options);
+
+// What that kernel is called with: softmax(scale q k^T + bias) v, as in_heads() puts it back, is the
+// attention of the arguments. KV heads are rows of the batch, so that a group's keys are kept once.
+struct MaskedArguments {
+  at::Tensor q, k, v, bias;  // [B * K, N / K, T, H], [B * K, N / K, S, H] twice, [B * K, N / K, T, S]
+};
+MaskedArguments masked_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const at::Tensor& mask);
+
+// x [B * K, N / K, T, H] as [B, T, N, H].
+at::Tensor in_heads(const at::Tensor& x, int64_t batch);
 
 // What flash attention is called with: it knows no bias, so the beacon gate becomes two more dimensions of
 // the heads, and heads are padded to a multiple of 8. softmax(scale q k^T) v, with H numbers of each row of v

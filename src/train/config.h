@@ -76,6 +76,7 @@ struct TrainConfig {
   std::string device = "cpu";
   std::string compute = "auto";
   std::string recording = "fused";
+  bool deterministic = true;
   int64_t threads = 0;
   int64_t seed = 42;
 

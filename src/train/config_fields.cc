@@ -78,6 +78,8 @@ const std::vector<ConfigField>& config_fields() {
       {"device", &C::device, "Where the network runs: cpu, cuda or cuda:N"},
       {"compute", &C::compute, "Arithmetic of activations: auto, f32 or bf16"},
       {"recording", &C::recording, "Operations: fused, or plain (slow, for comparison)"},
+      {"deterministic", &C::deterministic,
+       "On a GPU: a run gives the same bits again; false = sums in any order, which is faster"},
       {"threads", &C::threads, "Threads of each process; 0 = all cores, shared by the processes of a machine",
        0, 1024},
       {"seed", &C::seed, "Seed of data order, ratios and LoRA", 0, kMany},

@@ -97,7 +97,7 @@ Learner::Learner(const TrainConfig& config, Communicator& communicator)
       communicator_(communicator),
       device_(ops::open_device(config.device)),
       window_(training_window(config)) {
-  if (!device_.is_cpu()) ops::ask_for_the_same_bits();
+  if (!device_.is_cpu() && config.deterministic) ops::ask_for_the_same_bits();
   model_ = load_model(model_options(config), /*need_tokenizer=*/true);
   const ModelConfig& shape = model_->net.config();
   BeaconParameters parameters = initial_parameters();

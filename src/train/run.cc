@@ -312,7 +312,7 @@ class Run {
 
   RunResult finish(bool interrupted) {
     if (interrupted) save();
-    if (!interrupted && writes()) export_to("last");
+    if (writes() && state_.step > 0) export_to("last");
     RunResult result{interrupted, state_.step, state_.best, folder_ / (state_.best ? "adapter" : "last")};
     return result;
   }

@@ -1,4 +1,4 @@
-// Flash attention on the GPU against the masked twin, values and gradients.
+// The GPU's kernels of attention against the plain twin, values and gradients.
 #include "ops/autograd/attention.h"
 
 #include <torch/csrc/autograd/autograd.h>
@@ -14,6 +14,18 @@ struct Shape {
   int64_t batch = 1, rows = 1, keys = 1, heads = 9, kv_heads = 3, head_dim = 64;
 };
 
+enum class Rule { kCausal, kGated, kMasked };
+
+// Causal from the bottom right, with every eighth of the new rows hidden from all others, as echoes are.
+at::Tensor echo_mask(int64_t rows, int64_t keys) {
+  at::Tensor mask = at::ones({rows, keys}, at::kByte).tril(keys - rows);
+  for (int64_t r = 7; r < rows; r += 8) {
+    mask.select(1, keys - rows + r).zero_();
+    mask[r][keys - rows + r] = 1;
+  }
+  return mask;
+}
+
 struct Evaluation {
   at::Tensor value;
   std::vector<at::Tensor> gradients;
@@ -21,16 +33,16 @@ struct Evaluation {
 
 class CudaAttentionTest : public CudaTest {
  protected:
-  Evaluation evaluate(const std::vector<at::Tensor>& inputs, const at::Tensor& flags, double scale,
+  Evaluation evaluate(const std::vector<at::Tensor>& inputs, const AttentionOptions& wanted,
                       const at::Tensor& direction, const RecordingContext& context) const {
     std::vector<at::Tensor> leaves;
     for (const at::Tensor& input : inputs)
       leaves.push_back(input.to(context.device).detach().clone().requires_grad_(true));
-    AttentionOptions options;
-    options.scale = scale;
+    AttentionOptions options = wanted;
+    if (options.mask.defined()) options.mask = options.mask.to(context.device);
     if (leaves.size() > 3) {
       options.gate = leaves[3];
-      options.gated_keys = flags.to(context.device);
+      options.gated_keys = options.gated_keys.to(context.device);
     }
     const at::Tensor value = attention(leaves[0], leaves[1], leaves[2], options, context);
     const at::Tensor total = (value.to(at::kFloat) * direction.to(context.device)).sum();
@@ -38,23 +50,23 @@ class CudaAttentionTest : public CudaTest {
   }
 
   // bf16 on the GPU against f32 in plain torch, within roundings of the largest number.
-  void expect_right(const Shape& s, bool gated) {
+  void expect_right(const Shape& s, Rule rule) {
     const auto random = [](at::IntArrayRef shape) {
       return at::randn(shape).to(at::kBFloat16).to(at::kFloat);
     };
     std::vector<at::Tensor> inputs = {random({s.batch, s.rows, s.heads, s.head_dim}),
                                       random({s.batch, s.keys, s.kv_heads, s.head_dim}),
                                       random({s.batch, s.keys, s.kv_heads, s.head_dim})};
-    at::Tensor flags;
-    if (gated) {
+    AttentionOptions options;
+    options.scale = 1.0 / std::sqrt(static_cast<double>(s.head_dim));
+    if (rule == Rule::kGated) {
       inputs.push_back(at::linspace(-4.03, 2.0, s.heads));
-      flags = at::arange(s.keys).remainder(3).eq(0).to(at::kByte);
+      options.gated_keys = at::arange(s.keys).remainder(3).eq(0).to(at::kByte);
     }
-    const double scale = 1.0 / std::sqrt(static_cast<double>(s.head_dim));
+    if (rule == Rule::kMasked) options.mask = echo_mask(s.rows, s.keys);
     const at::Tensor direction = random({s.batch, s.rows, s.heads, s.head_dim});
-    const Evaluation ours =
-        evaluate(inputs, flags, scale, direction, {Recording::kFused, at::kBFloat16, gpu()});
-    const Evaluation exact = evaluate(inputs, flags, scale, direction, {Recording::kPlain, at::kFloat});
+    const Evaluation ours = evaluate(inputs, options, direction, {Recording::kFused, at::kBFloat16, gpu()});
+    const Evaluation exact = evaluate(inputs, options, direction, {Recording::kPlain, at::kFloat});
     constexpr double kRoundings = 24;
     const auto expect_near = [&](const at::Tensor& actual, const at::Tensor& expected) {
       const double size = std::max(1.0, expected.abs().max().item<double>());
@@ -72,7 +84,7 @@ TEST_F(CudaAttentionTest, CausalFromTheBottomRight) {
   for (const int64_t rows : {1, 7, 130, 512}) {
     for (const int64_t before : {0, 1, 300}) {
       SCOPED_TRACE(::testing::Message() << rows << " rows after " << before);
-      expect_right({.batch = 2, .rows = rows, .keys = before + rows}, false);
+      expect_right({.batch = 2, .rows = rows, .keys = before + rows}, Rule::kCausal);
     }
   }
 }
@@ -80,13 +92,24 @@ TEST_F(CudaAttentionTest, CausalFromTheBottomRight) {
 TEST_F(CudaAttentionTest, HeadsShareKeys) {
   for (const int64_t kv_heads : {1, 2, 8}) {
     SCOPED_TRACE(kv_heads);
-    expect_right({.rows = 100, .keys = 240, .heads = 8, .kv_heads = kv_heads, .head_dim = 128}, false);
+    expect_right({.rows = 100, .keys = 240, .heads = 8, .kv_heads = kv_heads, .head_dim = 128},
+                 Rule::kCausal);
   }
 }
 
+TEST_F(CudaAttentionTest, Masked) {
+  for (const int64_t rows : {1, 7, 130, 577}) {
+    for (const int64_t before : {0, 1, 300}) {
+      SCOPED_TRACE(::testing::Message() << rows << " rows after " << before);
+      expect_right({.batch = 2, .rows = rows, .keys = before + rows}, Rule::kMasked);
+    }
+  }
+  expect_right({.rows = 100, .keys = 240, .heads = 8, .kv_heads = 2, .head_dim = 128}, Rule::kMasked);
+}
+
 TEST_F(CudaAttentionTest, Gate) {
-  expect_right({.batch = 2, .rows = 100, .keys = 350}, true);
-  expect_right({.rows = 1, .keys = 40, .heads = 8, .kv_heads = 2, .head_dim = 128}, true);
+  expect_right({.batch = 2, .rows = 100, .keys = 350}, Rule::kGated);
+  expect_right({.rows = 1, .keys = 40, .heads = 8, .kv_heads = 2, .head_dim = 128}, Rule::kGated);
 }
 
 }  // namespace

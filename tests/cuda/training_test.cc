@@ -18,7 +18,8 @@ struct Outcome {
   std::map<std::string, at::Tensor> gradients;  // in host memory
 };
 
-class CudaTrainingTest : public CudaTest {
+// Full coverage is flash attention's mask; echoes have one of their own.
+class CudaTrainingTest : public CudaTest, public ::testing::WithParamInterface<BeaconAttention> {
  protected:
   void SetUp() override {
     CudaTest::SetUp();
@@ -29,12 +30,14 @@ class CudaTrainingTest : public CudaTest {
     options_.window = 16;
     options_.stride = 8;
     options_.sink = 1;
+    options_.attention = GetParam();
     options_.ratio.ratios = {2, 4, 8};
   }
 
   Outcome run(const RecordingContext& context, int64_t tokens = 61) const {
-    BeaconParameters parameters =
-        BeaconParameters::from(config_, weights_, {.q = true, .k = true, .v = true}, -1.0F);
+    const bool echo = GetParam() == BeaconAttention::kEcho;
+    BeaconParameters parameters = BeaconParameters::from(config_, weights_, {.q = true, .k = true, .v = true},
+                                                         echo ? std::nullopt : std::optional(-1.0F));
     parameters.move_to(context.device);
     const RecordedNetwork net(config_, frozen_base(weights_, context.compute, context.device), parameters,
                               ops::Rope(config_.rope, config_.head_dim, config_.max_position_embeddings),
@@ -66,18 +69,24 @@ class CudaTrainingTest : public CudaTest {
   WindowOptions options_;
 };
 
-TEST_F(CudaTrainingTest, F32AgreesWithTheProcessor) {
+INSTANTIATE_TEST_SUITE_P(Rules, CudaTrainingTest,
+                         ::testing::Values(BeaconAttention::kFullCoverage, BeaconAttention::kEcho),
+                         [](const auto& info) {
+                           return info.param == BeaconAttention::kEcho ? "echo" : "full";
+                         });
+
+TEST_P(CudaTrainingTest, F32AgreesWithTheProcessor) {
   expect_near(run({ops::autograd::Recording::kFused, at::kFloat, gpu()}),
               run({ops::autograd::Recording::kFused, at::kFloat}), 1e-4);
 }
 
 // Rounded activations: a wrong mask, gate or position shows at tens of percent.
-TEST_F(CudaTrainingTest, Bf16IsNear) {
+TEST_P(CudaTrainingTest, Bf16IsNear) {
   expect_near(run({ops::autograd::Recording::kFused, at::kBFloat16, gpu()}),
               run({ops::autograd::Recording::kFused, at::kFloat}), 0.08);
 }
 
-TEST_F(CudaTrainingTest, TheSameBitsAgain) {
+TEST_P(CudaTrainingTest, TheSameBitsAgain) {
   const RecordingContext context{ops::autograd::Recording::kFused, at::kBFloat16, gpu()};
   ops::ask_for_the_same_bits();
   // Enough keys for flash attention to share them between blocks.

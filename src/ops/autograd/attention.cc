@@ -26,8 +26,10 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                    cast_v = v.to(context.compute);
   const bool nothing = q.numel() == 0 || k.numel() == 0;
   if (context.has_kernels() && !nothing) return attention_fused(cast_q, cast_k, cast_v, options);
-  if (context.recording == Recording::kFused && has_flash(cast_q, options) && !nothing)
-    return attention_flash(cast_q, cast_k, cast_v, options);
+  if (context.recording == Recording::kFused && !nothing) {
+    if (has_flash(cast_q, options)) return attention_flash(cast_q, cast_k, cast_v, options);
+    if (has_masked_kernel(cast_q, options)) return attention_masked(cast_q, cast_k, cast_v, options);
+  }
   return attention_plain(cast_q, cast_k, cast_v, options);
 }
 

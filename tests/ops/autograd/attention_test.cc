@@ -205,6 +205,33 @@ TEST_P(AutogradAttentionTest, TheGateFitsIntoFlashAttention) {
   }
 }
 
+// So does the masked kernel: the mask must be in the bias, and each head must meet its own keys.
+TEST_P(AutogradAttentionTest, TheMaskFitsIntoTheMaskedKernel) {
+  for (const int64_t kv_heads : {1, 3, 6}) {
+    SCOPED_TRACE(kv_heads);
+    const int64_t rows = 11, keys = 37;
+    AttentionOptions options;
+    options.scale = 0.25;
+    options.mask = at::rand({rows, keys}).gt(0.4).to(at::kByte);
+    options.mask.select(1, 5).fill_(1);
+    const std::vector<at::Tensor> inputs = {random({2, rows, 6, 16}), random({2, keys, kv_heads, 16}),
+                                            random({2, keys, kv_heads, 16})};
+    const Formula grouped = [&](const std::vector<at::Tensor>& leaves) {
+      const MaskedArguments in = masked_arguments(leaves[0].to(compute()), leaves[1].to(compute()),
+                                                  leaves[2].to(compute()), options.mask);
+      EXPECT_EQ(in.bias.stride(2) % 16, 0);
+      const at::Tensor scores =
+          at::matmul(in.q, in.k.transpose(2, 3)).to(at::kFloat) * options.scale + in.bias;
+      return in_heads(at::matmul(at::softmax(scores, -1).to(compute()), in.v), 2);
+    };
+    const Formula exact = [&](const std::vector<at::Tensor>& leaves) {
+      return by_definition(leaves, options);
+    };
+    const at::Tensor direction = random({2, rows, 6, 16});
+    expect_near(evaluate(grouped, inputs, direction), evaluate_exactly(exact, inputs, direction), kRoundings);
+  }
+}
+
 TEST_P(AutogradAttentionTest, PiecesOfRowsEqualTheWhole) {
   const int64_t rows = 11, keys = 40;
   const at::Tensor q = random({2, rows, 6, 16}).to(compute()), k = random({2, keys, 3, 16}).to(compute()),
