@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "ops/device.h"
 
 namespace beacon {
 namespace {
@@ -82,8 +83,9 @@ Tape::Recording Tape::forward(size_t index, std::span<const int64_t> hidden_rows
   in.hidden_rows = hidden_rows;
   in.longest = longest_until(plan_, index);
   Recording recording;
+  const at::Tensor memory = ops::index_on(network_.context().device, planned.memory);
   for (int64_t l = 0; l < network_.config().num_hidden_layers; ++l) {
-    recording.memory.push_back(bank_.gather(l, planned.memory, record));
+    recording.memory.push_back(bank_.gather(l, memory, record));
   }
   recording.out = network_.forward(in, recording.memory);
   return recording;
@@ -91,8 +93,9 @@ Tape::Recording Tape::forward(size_t index, std::span<const int64_t> hidden_rows
 
 void Tape::put(size_t index, const RecordedOutput& out) {
   const PlannedStep& planned = plan_.steps[index];
+  const at::Tensor kept = ops::index_on(network_.context().device, planned.kept);
   for (size_t l = 0; l < out.layers.size(); ++l) {
-    bank_.put(static_cast<int64_t>(l), planned.bank_begin, planned.kept, out.layers[l]);
+    bank_.put(static_cast<int64_t>(l), planned.bank_begin, kept, out.layers[l]);
   }
 }
 
@@ -131,24 +134,35 @@ void Tape::backward(size_t index, const Recording& recording, const at::Tensor& 
     gradients.push_back(gradient.to(root.scalar_type()));
   };
   if (loss.defined()) add_root(loss, at::ones({}, loss.scalar_type()));
+  const at::Tensor kept = ops::index_on(network_.context().device, planned.kept);
   for (size_t l = 0; l < recording.out.layers.size(); ++l) {
     const RecordedKv later =
-        bank_.gradients(static_cast<int64_t>(l), planned.bank_begin, planned.kept, planned.step.num_rows());
+        bank_.gradients(static_cast<int64_t>(l), planned.bank_begin, kept, planned.step.num_rows());
     add_root(recording.out.layers[l].k_pre, later.k_pre);
     add_root(recording.out.layers[l].v, later.v);
   }
   if (roots.empty()) return;
   torch::autograd::backward(roots, gradients, /*retain_graph=*/false);
+  const GradientRows rows = gradient_rows(index);
   for (size_t l = 0; l < recording.memory.size(); ++l) {
-    bank_.add_gradients(static_cast<int64_t>(l), planned.memory, oldest_row(index), recording.memory[l]);
+    bank_.add_gradients(static_cast<int64_t>(l), rows, recording.memory[l]);
   }
 }
 
-// First bank row that this step passes gradients to.
-int64_t Tape::oldest_row(size_t index) const {
+// Rows of steps that truncated back-propagation does not reach get none.
+GradientRows Tape::gradient_rows(size_t index) const {
+  const at::Device device = network_.context().device;
+  const std::vector<int64_t>& memory = plan_.steps[index].memory;
   const auto steps = static_cast<size_t>(options_.truncate_steps);
-  if (steps == 0 || steps >= index) return 0;
-  return plan_.steps[index - steps].bank_begin;
+  if (steps == 0 || steps >= index) return {ops::index_on(device, memory), {}};
+  const int64_t oldest = plan_.steps[index - steps].bank_begin;
+  std::vector<int64_t> to, from;
+  for (size_t i = 0; i < memory.size(); ++i) {
+    if (memory[i] < oldest) continue;
+    to.push_back(memory[i]);
+    from.push_back(static_cast<int64_t>(i));
+  }
+  return {ops::index_on(device, to), ops::index_on(device, from)};
 }
 
 }  // namespace beacon

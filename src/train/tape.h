@@ -55,7 +55,7 @@ class Tape {
   Recording forward(size_t index, std::span<const int64_t> hidden_rows, bool record);
   void put(size_t index, const RecordedOutput& out);
   void backward(size_t index, const Recording& recording, const at::Tensor& loss);
-  int64_t oldest_row(size_t index) const;
+  GradientRows gradient_rows(size_t index) const;
 
   const RecordedNetwork& network_;
   const SequencePlan& plan_;

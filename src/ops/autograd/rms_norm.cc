@@ -61,6 +61,8 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
   BEACON_CHECK(weight.dim() == 1 && weight.size(0) == x.size(-1) && weight.scalar_type() == at::kFloat);
   if (context.has_kernels())
     return FusedRmsNorm::apply(x, weight.detach().contiguous(), eps, context.compute);
+  if (context.recording == Recording::kFused && x.is_cuda())
+    return at::rms_norm(x.to(at::kFloat), {x.size(-1)}, weight.detach(), eps).to(context.compute);
   return rms_norm_plain(x, weight, eps).to(context.compute);
 }
 
