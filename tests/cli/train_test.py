@@ -242,6 +242,7 @@ class TrainTest(BeaconTestCase):
         self.assertEqual(process.returncode, 130, err)
         self.assertIn(b"--resume", err)
         self.assertEqual(out, b"")
+        self.assertTrue((self.folder / "interrupted/last/beacon.safetensors").is_file(), "no adapter of what was done")
         self.run_beacon(*command, "--resume")
         self.assert_same_run("interrupted", "straight20")
         names = read_tensors(self.checkpoint("interrupted"))[0]
