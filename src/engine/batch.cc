@@ -37,6 +37,7 @@ class PendingFeed {
   ReadRequest make_request() {
     ReadRequest request;
     request.ids = {&id_, 1};
+    request.before = memory_.recent;
     request.on_hidden = [this](int64_t, const at::Tensor& rows) {
       memory_.last_hidden = rows.select(1, rows.size(1) - 1).clone();
     };

@@ -29,7 +29,7 @@ SequenceReader::SequenceReader(const Transformer& net, ReadState& state, const R
     : net_(net),
       state_(state),
       request_(request),
-      echoes_(state.planner.options().attention == BeaconAttention::kEcho),
+      echoes_(is_echo(state.planner.options().attention)),
       gated_(net.weights().layers.front().beacon.gate.defined() && !(echoes_ && net.weights().quiet_gate)),
       batch_(state.kv.geometry().batch),
       num_tokens_(static_cast<int64_t>(request.ids.size()) / batch_),
@@ -39,13 +39,32 @@ SequenceReader::SequenceReader(const Transformer& net, ReadState& state, const R
     require(id >= 0 && id < net.config().vocab_size, ErrorCode::kInvalidArgument,
             "token id {} is outside the vocabulary of {} tokens", id, net.config().vocab_size);
   }
+  know_tokens();
   state.planner.feed(num_tokens_);
+}
+
+// Where chosen echoes stand is decided when their stride is complete.
+void SequenceReader::know_tokens() {
+  if (state_.planner.options().attention != BeaconAttention::kChosenEcho) return;
+  const at::Tensor& table = net_.weights().token_worth;
+  const int64_t begun = first_token_ - state_.planner.stride_begin();
+  BEACON_CHECK(batch_ == 1 && table.defined() && std::ssize(request_.before) >= begun);
+  const auto youngest = request_.before.last(static_cast<size_t>(begun));
+  earlier_.assign(youngest.begin(), youngest.end());
+  const float* worth = table.const_data_ptr<float>();
+  for (const int32_t id : earlier_) worth_.push_back(worth[id]);
+  for (const int32_t id : request_.ids) worth_.push_back(worth[id]);
+}
+
+int32_t SequenceReader::id_of(int64_t batch, int64_t token) const {
+  if (token < first_token_) return earlier_[earlier_.size() - static_cast<size_t>(first_token_ - token)];
+  return request_.ids[static_cast<size_t>(batch * num_tokens_ + token - first_token_)];
 }
 
 // The next step of the plan, if there is one.
 bool SequenceReader::plan() {
   const std::vector<OpenRow> open = gated_ ? state_.planner.state().open : std::vector<OpenRow>();
-  step_ = state_.planner.next();
+  step_ = state_.planner.next({first_token_ - std::ssize(earlier_), worth_});
   if (!step_) return false;
   if (request_.on_plan) request_.on_plan(*step_);
   if (gated_) flags_ = beacon_flags(state_, open, *step_);
@@ -77,11 +96,11 @@ ForwardRows SequenceReader::rows(int64_t begin, int64_t end) {
   for (int64_t r = 0; r < rows; ++r) {
     const SlotKind kind = step.slots[static_cast<size_t>(begin + r)];
     if (kind == SlotKind::kBeacon) beacon_rows_.push_back(static_cast<int32_t>(r));
-    if (kind != SlotKind::kRaw) continue;
-    for (int64_t b = 0; b < batch_; ++b) {
-      ids_[static_cast<size_t>(b * rows + r)] =
-          request_.ids[static_cast<size_t>(b * num_tokens_ + token_ - first_token_)];
-    }
+    if (kind == SlotKind::kReplica || (kind == SlotKind::kBeacon && !echoes_)) continue;
+    const bool raw = kind == SlotKind::kRaw;
+    const int64_t token = raw ? token_ : step.echo_of[static_cast<size_t>(begin + r)];
+    for (int64_t b = 0; b < batch_; ++b) ids_[static_cast<size_t>(b * rows + r)] = id_of(b, token);
+    if (!raw) continue;
     raw_rows_.push_back(r);
     ++token_;
   }

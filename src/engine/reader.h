@@ -30,6 +30,9 @@ enum class HiddenRows { kNone, kLast, kAll };
 
 struct ReadRequest {
   std::span<const int32_t> ids;  // [B * n], batch rows one after the other
+  // The youngest tokens read before those, as many as there are of the last stride at least; chosen echoes
+  // may repeat them. Others need none.
+  std::span<const int32_t> before;
   HiddenRows hidden = HiddenRows::kLast;
   // Called with the hidden states [B, rows, D] of tokens [first, first + rows) of this request, in order.
   std::function<void(int64_t first, const at::Tensor& hidden)> on_hidden;
@@ -44,7 +47,7 @@ inline constexpr int64_t kMaxForwardRows = 2048;
 
 // One request on its way through the network: gives out the rows of each forward and takes their results.
 // What it is made of must outlive it. Construction throws kInvalidArgument, before anything is read, for an
-// id outside the vocabulary.
+// id outside the vocabulary. Chosen echoes are read one batch row at a time.
 class SequenceReader {
  public:
   SequenceReader(const Transformer& net, ReadState& state, const ReadRequest& request);
@@ -62,6 +65,8 @@ class SequenceReader {
   ForwardRows rows(int64_t begin, int64_t end);
   void hand_out(const at::Tensor& hidden) const;
   void finish_step();
+  void know_tokens();
+  int32_t id_of(int64_t batch, int64_t token) const;
 
   const Transformer& net_;
   ReadState& state_;
@@ -71,10 +76,12 @@ class SequenceReader {
   int64_t batch_;
   int64_t num_tokens_;
   int64_t first_token_;
-  std::optional<Step> step_;     // the one that goes on
-  int64_t begin_ = 0, end_ = 0;  // rows of it in the present forward
-  int64_t last_raw_ = 0;         // row of its last token
-  int64_t token_ = 0;            // the next one
+  std::optional<Step> step_;      // the one that goes on
+  int64_t begin_ = 0, end_ = 0;   // rows of it in the present forward
+  int64_t last_raw_ = 0;          // row of its last token
+  int64_t token_ = 0;             // the next one
+  std::vector<int32_t> earlier_;  // chosen echoes: ids of the stride that was begun before
+  std::vector<float> worth_;      // chosen echoes: of those tokens and of the request's
   std::vector<int32_t> ids_;
   std::vector<int32_t> beacon_rows_;
   std::vector<int64_t> raw_rows_;  // whose hidden states are handed out

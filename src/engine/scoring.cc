@@ -67,6 +67,7 @@ std::vector<float> score_tokens(const Model& model, const ScoreOptions& wanted, 
   offset = silent;
   request.hidden = HiddenRows::kAll;
   request.ids = ids.subspan(static_cast<size_t>(silent), scores.size());
+  request.before = ids.first(static_cast<size_t>(silent));
   request.on_hidden = [&](int64_t first, const at::Tensor& hidden) {
     const auto begin = static_cast<size_t>(first);
     const auto rows = static_cast<size_t>(hidden.size(1));

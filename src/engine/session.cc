@@ -97,6 +97,7 @@ void read(Session::Impl& session, std::span<const int32_t> given, HiddenRows hid
   };
   int64_t piece_begin = 0;
   ReadRequest request;
+  request.before = memory.recent;
   request.hidden = hidden;
   request.on_hidden = [&](int64_t first, const at::Tensor& rows) {
     memory.last_hidden = rows.select(1, rows.size(1) - 1).clone();

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "engine/memory_impl.h"
+#include "io/adapter.h"
 
 namespace beacon {
 namespace {
@@ -18,7 +20,7 @@ int64_t default_stride(int64_t window) { return std::min(window, kDefaultStride)
 
 constexpr std::initializer_list<BeaconAttention> kAttentions = {
     BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion, BeaconAttention::kSegmentation,
-    BeaconAttention::kEcho};
+    BeaconAttention::kEcho, BeaconAttention::kChosenEcho};
 
 Generation generation_of(BeaconGeneration generation) {
   switch (generation) {
@@ -42,6 +44,8 @@ BeaconAttention attention_of(BeaconAttentionRule rule) {
       return BeaconAttention::kSegmentation;
     case BeaconAttentionRule::kEcho:
       return BeaconAttention::kEcho;
+    case BeaconAttentionRule::kChosenEcho:
+      return BeaconAttention::kChosenEcho;
   }
   return BeaconAttention::kFullCoverage;
 }
@@ -143,6 +147,18 @@ void lay_over_ratios(const BeaconOptions& wanted, RatioPolicy& policy) {
   }
 }
 
+void check_chosen_echoes(const WindowOptions& options, const Model::Impl& model) {
+  if (!options.enabled || options.attention != BeaconAttention::kChosenEcho) return;
+  require(model.net.weights().token_worth.defined(), ErrorCode::kInvalidArgument,
+          "attention chosen-echo needs an adapter that holds the worth of tokens ({}), found none; train one "
+          "with "
+          "it, or take echo",
+          kTokenWorth);
+  require(options.stride <= static_cast<int64_t>(Memory::Impl::kRecentTokens), ErrorCode::kInvalidArgument,
+          "stride: expected at most {} with attention chosen-echo, found {}", Memory::Impl::kRecentTokens,
+          options.stride);
+}
+
 }  // namespace
 
 WindowOptions resolve_window(const BeaconOptions& wanted, const Model::Impl& model) {
@@ -151,6 +167,7 @@ WindowOptions resolve_window(const BeaconOptions& wanted, const Model::Impl& mod
   lay_over(wanted, model.beacons_configured, options);
   lay_over_ratios(wanted, options.ratio);
   validate(options);
+  check_chosen_echoes(options, model);
   return options;
 }
 

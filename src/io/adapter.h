@@ -20,12 +20,15 @@ struct AdapterIdentity {
   std::optional<std::string> tokenizer_fingerprint;
 };
 
+// f32 [V]: the worth of each token, where chosen echoes stand (train/data/token_worth.h).
+inline constexpr const char* kTokenWorth = "model.beacon_token_worth";
+
 // A folder with beacon_config.json and beacon.safetensors. Const after open(); keeps its file mapped.
 // Tensors: model.beacon_embed_tokens.weight [1, D],
 // model.layers.{i}.self_attn.beacon_{q,k,v,o}_proj.{weight,bias},
-// model.layers.{i}.mlp.beacon_{up,down}_proj.weight, model.layers.{i}.self_attn.beacon_gate [N], and LoRA
-// under the names of io/lora.h; any may be absent (initialised from the base then). Shapes are checked by the
-// model, which knows the base.
+// model.layers.{i}.mlp.beacon_{up,down}_proj.weight, model.layers.{i}.self_attn.beacon_gate [N], kTokenWorth
+// and LoRA under the names of io/lora.h; any may be absent (initialised from the base then). Shapes are
+// checked by the model, which knows the base.
 class Adapter {
  public:
   // Throws kNotFound, kBadFile, kUnsupported, or kMismatch when a tensor has a name that is not a beacon

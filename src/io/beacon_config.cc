@@ -14,7 +14,8 @@ constexpr int64_t kMaxParallel = 1 << 10;
 constexpr size_t kMaxRatios = 64;
 constexpr double kMaxLoraAlpha = 1e9;
 constexpr const char* kTargetModules = "a list out of q_proj, k_proj, v_proj, o_proj";
-constexpr std::string_view kAttentionNames[] = {"full-coverage", "step-expansion", "segmentation", "echo"};
+constexpr std::string_view kAttentionNames[] = {"full-coverage", "step-expansion", "segmentation", "echo",
+                                                "chosen-echo"};
 constexpr std::string_view kPlacementNames[] = {"interleave", "append"};
 constexpr std::string_view kEmbedInitNames[] = {"eos", "bos"};
 constexpr std::string_view kMixNames[] = {"step-random", "instance-random", "sequence", "adapt"};
@@ -207,10 +208,12 @@ void check_combinations(const BeaconConfig& c, const std::string& what) {
           "{}: segmentation attention needs the placement append, found interleave", what);
   require(!(interleave && c.attention == BeaconAttentionRule::kStepExpansion && c.attend_prev), kCode,
           "{}: interleaved step-expansion needs attend_prev false, found true", what);
-  require(interleave || c.attention != BeaconAttentionRule::kEcho, kCode,
-          "{}: echo attention needs the placement interleave, found append", what);
-  require(c.parallel_window == 1 || c.attention != BeaconAttentionRule::kEcho, kCode,
-          "{}: echo attention needs one parallel window, found {}", what, c.parallel_window);
+  const bool echo =
+      c.attention == BeaconAttentionRule::kEcho || c.attention == BeaconAttentionRule::kChosenEcho;
+  require(interleave || !echo, kCode, "{}: {} attention needs the placement interleave, found append", what,
+          to_string(c.attention));
+  require(c.parallel_window == 1 || !echo, kCode, "{}: {} attention needs one parallel window, found {}",
+          what, to_string(c.attention), c.parallel_window);
   require(c.stride == c.window || !(interleave && c.attention == BeaconAttentionRule::kStepExpansion), kCode,
           "{}: interleaved step-expansion needs stride = window, found {} and {}", what, c.stride, c.window);
   require(c.stride == c.window || (!skips && c.parallel_window == 1), kCode,

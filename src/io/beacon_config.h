@@ -13,7 +13,7 @@
 namespace beacon {
 
 enum class BeaconGeneration { kFirst = 1, kSecond = 2, kThird = 3 };
-enum class BeaconAttentionRule { kFullCoverage, kStepExpansion, kSegmentation, kEcho };
+enum class BeaconAttentionRule { kFullCoverage, kStepExpansion, kSegmentation, kEcho, kChosenEcho };
 enum class BeaconPlacement { kInterleave, kAppend };
 enum class RatioMix { kStepRandom, kInstanceRandom, kSequence, kAdapt };
 enum class BeaconEmbedInit { kEos, kBos };

@@ -46,6 +46,7 @@ void check_beacon_tensors(std::span<const TensorView> tensors, const BeaconConfi
                           const std::string& what) {
   check_lora_tensors(tensors, config.lora, what);
   for (const TensorView& tensor : tensors) {
+    if (tensor.name == kTokenWorth && config.attention == BeaconAttentionRule::kChosenEcho) continue;
     if (tensor.name == kEmbedding || parse_lora_tensor_name(tensor.name)) continue;
     const std::string_view name = tensor.name;
     std::optional<bool> listed;

@@ -77,6 +77,8 @@ void check_fits(const TensorView& tensor, const Checkpoint& base) {
   std::vector<int64_t> expected;
   if (tensor.name == "model.beacon_embed_tokens.weight") {
     expected = {1, base.config().hidden_size};
+  } else if (tensor.name == kTokenWorth) {
+    expected = {base.config().vocab_size};
   } else if (tensor.name.find("beacon_gate") != tensor.name.npos) {
     expected = {base.config().num_attention_heads};
   } else {

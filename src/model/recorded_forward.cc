@@ -135,17 +135,13 @@ at::Tensor RecordedNetwork::embed(const RecordedRows& in, const Step& step) cons
   at::Tensor x;
   if (base_.embed_matrix.defined()) {
     std::vector<int64_t> ids(in.ids.begin(), in.ids.end());
-    for (size_t r = 0; r < ids.size(); ++r) {
-      const bool echo = in.echoes && ids[r] == config_.vocab_size;
-      ids[r] = table_row(echo ? ids[r - 1] : ids[r], config_.vocab_size);
-    }
+    for (int64_t& id : ids) id = table_row(id, config_.vocab_size);
     x = base_.embed_matrix.index_select(0, ops::index_on(context_.device, ids))
             .to(at::kFloat)
             .view({batch, step.rows, width});
   } else {
     x = at::empty({batch, step.rows, width}, at::kFloat);
-    const at::Tensor own = parameters_.embed.detach();
-    ops::embed(in.ids, base_.embed, in.echoes ? at::zeros_like(own) : own, x.view({-1, width}), in.echoes);
+    ops::embed(in.ids, base_.embed, parameters_.embed.detach(), x.view({-1, width}));
   }
   if (!step.beacon_rows.defined()) return x;
   const at::Tensor beacons = parameters_.embed.expand({batch, step.beacon_rows.numel(), width});

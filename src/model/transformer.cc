@@ -202,8 +202,12 @@ at::Tensor Transformer::forward(const ForwardRows& in, KvMemory& memory, Transfo
 void Transformer::embed(std::span<const SequenceRows> sequences, const Step& all, const at::Tensor& x) const {
   for (size_t i = 0; i < sequences.size(); ++i) {
     const ForwardRows& rows = sequences[i].rows;
-    ops::embed(rows.ids, weights_.embed, rows.echoes ? weights_.echo_embed : weights_.beacon_embed,
-               all.parts[i].of(x), rows.echoes);
+    const at::Tensor own = all.parts[i].of(x);
+    ops::embed(rows.ids, weights_.embed, rows.echoes ? at::Tensor() : weights_.beacon_embed, own);
+    if (!rows.echoes) continue;
+    const auto count = static_cast<int64_t>(rows.positions.size());
+    for (int64_t begin = 0; begin < own.size(0); begin += count)
+      ops::add_to_rows(own.narrow(0, begin, count), rows.beacon_rows, weights_.echo_embed);
   }
 }
 

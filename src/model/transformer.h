@@ -31,7 +31,7 @@ struct ForwardRows {
   std::span<const uint8_t> mask;  // [T, S], 1 = visible; empty: causal from the bottom right
   std::span<const uint8_t>
       beacon_keys;          // [S], 1 = a beacon's key (memory or new), for the gate; empty: no beacons
-  bool echoes = false;      // a beacon's row begins with the embedding of the row before it, a token's
+  bool echoes = false;      // beacons' ids are those of the tokens they repeat
   int64_t hidden_rows = 0;  // how many of the last rows the caller wants hidden states of, 0..T
 };
 

@@ -66,6 +66,8 @@ class Binder {
     for (int64_t l = 0; l < model_.num_hidden_layers; ++l) w.layers.push_back(layer(l, gate));
     w.beacon_embed = beacon_embedding(w.embed);
     w.echo_embed = find_beacon(kBeaconEmbedding) != nullptr ? w.beacon_embed : at::zeros_like(w.beacon_embed);
+    if (const TensorView* worth = find_beacon(kTokenWorth))
+      w.token_worth = finite(to_f32(*worth, model_.vocab_size), *worth);
     w.num_parameters = parameters_;
     w.bytes = bytes_;
     w.trained_beacons = trained_;

@@ -37,6 +37,7 @@ struct ModelWeights {
   ops::Weight embed;        // [V, D]
   at::Tensor beacon_embed;  // f32 [D]
   at::Tensor echo_embed;    // f32 [D] what is added to an echo's embedding: the same; zero untrained
+  at::Tensor token_worth;   // f32 [V] in host memory, for chosen echoes; undefined: the adapter has none
   std::vector<LayerWeights> layers;
   at::Tensor norm;      // f32 [D]
   ops::Weight lm_head;  // [V, D]; the embedding itself when tied

@@ -16,8 +16,9 @@ BeaconConfig beacon_config(const TrainConfig& c, const Learner& learner) {
   out.stride = c.stride;
   out.sink_size = c.sink;
   out.placement = c.placement == "append" ? BeaconPlacement::kAppend : BeaconPlacement::kInterleave;
-  for (const auto rule : {BeaconAttentionRule::kFullCoverage, BeaconAttentionRule::kStepExpansion,
-                          BeaconAttentionRule::kSegmentation, BeaconAttentionRule::kEcho}) {
+  for (const auto rule :
+       {BeaconAttentionRule::kFullCoverage, BeaconAttentionRule::kStepExpansion,
+        BeaconAttentionRule::kSegmentation, BeaconAttentionRule::kEcho, BeaconAttentionRule::kChosenEcho}) {
     if (to_string(rule) == c.attention) out.attention = rule;
   }
   out.attend_prev = c.attend_prev;
@@ -45,7 +46,9 @@ BeaconConfig beacon_config(const TrainConfig& c, const Learner& learner) {
 
 void export_adapter(const std::filesystem::path& folder, const TrainConfig& config, const Learner& learner,
                     const std::string& training_json) {
-  const auto tensors = adapter_tensors(learner.network().parameters(), at::kBFloat16);
+  auto tensors = adapter_tensors(learner.network().parameters(), at::kBFloat16);
+  if (learner.window().attention == BeaconAttention::kChosenEcho)
+    tensors.emplace_back(kTokenWorth, learner.token_worth());
   std::vector<TensorView> views;
   for (const auto& [name, tensor] : tensors) views.push_back(ops::view_of(name, tensor));
   AdapterIdentity identity;

@@ -69,7 +69,8 @@ WindowOptions training_window(const TrainConfig& config) {
   o.sink = config.sink;
   o.placement = choice(config.placement, {Placement::kInterleave, Placement::kAppend});
   o.attention = choice(config.attention, {BeaconAttention::kFullCoverage, BeaconAttention::kStepExpansion,
-                                          BeaconAttention::kSegmentation, BeaconAttention::kEcho});
+                                          BeaconAttention::kSegmentation, BeaconAttention::kEcho,
+                                          BeaconAttention::kChosenEcho});
   o.attend_prev = config.attend_prev;
   using Mix = RatioPolicy::Mix;
   o.ratio.mix = choice(config.ratio_mix, {Mix::kStepRandom, Mix::kInstanceRandom, Mix::kSequence});
@@ -100,6 +101,7 @@ Learner::Learner(const TrainConfig& config, Communicator& communicator)
   if (!device_.is_cpu() && config.deterministic) ops::ask_for_the_same_bits();
   model_ = load_model(model_options(config), /*need_tokenizer=*/true);
   const ModelConfig& shape = model_->net.config();
+  token_worth_ = model_->net.weights().token_worth;
   BeaconParameters parameters = initial_parameters();
   parameters.move_to(device_);
   const recorded::RecordingContext context{
@@ -139,7 +141,7 @@ BeaconParameters Learner::initial_parameters() const {
   if (config_.reset_gate && gate) {
     for (BeaconLayerParameters& layer : parameters.layers) layer.gate.detach().fill_(*gate);
   }
-  const bool echo = config_.attention == "echo";
+  const bool echo = is_echo(window_.attention);
   if (!weights.trained_beacons && echo) parameters.embed.detach().zero_();  // it has its token's embedding
   if (!weights.trained_beacons && !echo && config_.embed_init == "bos") start_from_bos(parameters.embed);
   check_same_rule();
@@ -152,9 +154,11 @@ BeaconParameters Learner::initial_parameters() const {
 // What an echo has learnt is added to its token's embedding, what another beacon has learnt stands alone.
 void Learner::check_same_rule() const {
   if (!model_->beacons_configured) return;
-  const std::string_view had = to_string(model_->beacons.attention);
-  require((had == "echo") == (config_.attention == "echo"), ErrorCode::kInvalidArgument,
-          "attention: expected {} as in the adapter to start from, found {}", had, config_.attention);
+  const BeaconAttentionRule had = model_->beacons.attention;
+  const bool echo = had == BeaconAttentionRule::kEcho || had == BeaconAttentionRule::kChosenEcho;
+  require(echo == is_echo(window_.attention), ErrorCode::kInvalidArgument,
+          "attention: expected {} as in the adapter to start from, found {}", to_string(had),
+          config_.attention);
 }
 
 void Learner::start_from_bos(const at::Tensor& embed) const {
@@ -177,7 +181,7 @@ at::Tensor Learner::teacher_of(const MicroBatch& batch) {
 LossSums Learner::accumulate(const MicroBatch& batch, uint64_t seed) {
   WindowOptions options = window_;
   options.seed = seed;
-  const SequencePlan plan = plan_sequence(options, batch.num_tokens);
+  const SequencePlan plan = plan_sequence(options, batch.num_tokens, worth_of(batch));
   const at::Tensor teacher = teacher_of(batch);
   SequenceLoss loss(*network_, plan, batch.labels, batch.weights, teacher,
                     {config_.next_token_weight, config_.distillation_weight});
@@ -215,10 +219,23 @@ UpdateReport Learner::update(double weight) {
 LossSums Learner::evaluate(const MicroBatch& batch, int ratio) const {
   WindowOptions options = window_;
   options.ratio.ratios = {ratio};
-  const SequencePlan plan = plan_sequence(options, batch.num_tokens);
+  const SequencePlan plan = plan_sequence(options, batch.num_tokens, worth_of(batch));
   SequenceLoss loss(*network_, plan, batch.labels, batch.weights, {}, {});
   Tape(*network_, plan, batch.ids, {}).evaluate(loss);
   return loss.sums();
+}
+
+void Learner::set_token_worth(const std::vector<float>& worth) {
+  token_worth_ = at::tensor(worth, at::kFloat);
+}
+
+// Of each token, where echoes are chosen.
+std::vector<float> Learner::worth_of(const MicroBatch& batch) const {
+  std::vector<float> worth;
+  if (window_.attention != BeaconAttention::kChosenEcho) return worth;
+  BEACON_CHECK(batch.batch == 1 && token_worth_.defined());
+  for (const int32_t id : batch.ids) worth.push_back(token_worth_.const_data_ptr<float>()[id]);
+  return worth;
 }
 
 double Learner::take_flops() { return std::exchange(flops_, 0.0); }

@@ -57,6 +57,10 @@ class Learner {
   const Model::Impl& model() const { return *model_; }
   const RecordedNetwork& network() const { return *network_; }
   const WindowOptions& window() const { return window_; }
+  // f32 [V], that of the adapter to start from; undefined: it has none. Chosen echoes need one before the
+  // first batch; it is not trained.
+  const at::Tensor& token_worth() const { return token_worth_; }
+  void set_token_worth(const std::vector<float>& worth);
   AdamW& optimizer() { return *optimizer_; }
   const AdamW& optimizer() const { return *optimizer_; }
 
@@ -66,6 +70,7 @@ class Learner {
   void check_same_rule() const;
   void start_from_bos(const at::Tensor& embed) const;
   at::Tensor teacher_of(const MicroBatch& batch);
+  std::vector<float> worth_of(const MicroBatch& batch) const;
 
   TrainConfig config_;
   Communicator& communicator_;
@@ -75,6 +80,7 @@ class Learner {
   std::unique_ptr<RecordedNetwork> teacher_;  // the same base without LoRA
   std::unique_ptr<AdamW> optimizer_;
   WindowOptions window_;
+  at::Tensor token_worth_;
   Schedule schedule_;
   double flops_ = 0.0;
 };

@@ -12,6 +12,7 @@
 #include "ops/machine_peak.h"
 #include "train/checkpoint.h"
 #include "train/communicator.h"
+#include "train/data/token_worth.h"
 #include "train/export.h"
 #include "train/flops.h"
 #include "train/launcher.h"
@@ -103,6 +104,8 @@ class Run {
         learner_(config, communicator_),
         data_(config, learner_.window(), learner_.model().tokenizer,
               chat_template_of(config, learner_.model()), communicator_, callbacks.on_import) {
+    if (learner_.window().attention == BeaconAttention::kChosenEcho && !learner_.token_worth().defined())
+      learner_.set_token_worth(train::token_worth(data_.train(), learner_.network().config().vocab_size));
     state_.ratio_stream = static_cast<uint64_t>(config.seed) ^ 0x526174696F73ULL;
     state_.cursor = data_.cursor();
     steps_ = config.steps > 0 ? config.steps : config.epochs * data_.updates_per_epoch();

@@ -75,13 +75,13 @@ class Rows {
 
 }  // namespace
 
-SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens) {
+SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens, std::span<const float> worth) {
   BEACON_CHECK(options.training);
   Planner planner(options);
   planner.feed(num_tokens);
-  SequencePlan plan{.num_tokens = num_tokens, .echoes = options.attention == BeaconAttention::kEcho};
+  SequencePlan plan{.num_tokens = num_tokens, .echoes = is_echo(options.attention)};
   Rows rows;
-  while (auto step = planner.next()) {
+  while (auto step = planner.next({0, worth})) {
     plan.steps.push_back(rows.plan(std::move(*step), planner.tokens_pending() == 0));
   }
   plan.bank_rows = rows.bank_rows();

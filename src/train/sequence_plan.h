@@ -2,6 +2,7 @@
 // The steps of one training sequence as integers: which rows each sees and which of its own are kept for
 // later steps. Rows that outlive their step get a place in a row bank (row_bank.h).
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "window/options.h"
@@ -26,7 +27,9 @@ struct SequencePlan {
   std::vector<PlannedStep> steps;
 };
 
-// Plans a whole sequence (options.training must be set). Throws kInvalidArgument for contradicting options.
-SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens);
+// Plans a whole sequence (options.training must be set). worth [num_tokens] is for chosen echoes. Throws
+// kInvalidArgument for contradicting options.
+SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens,
+                           std::span<const float> worth = {});
 
 }  // namespace beacon

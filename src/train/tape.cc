@@ -31,7 +31,9 @@ StepRows make_rows(const PlannedStep& planned, std::span<const int32_t> ids, int
   rows.key_positions.insert(rows.key_positions.end(), step.positions.begin(), step.positions.end());
   const auto num_tokens = static_cast<int64_t>(ids.size()) / batch;
   for (int64_t b = 0; b < batch; ++b) {
-    for (const int64_t token : planned.tokens) {
+    for (size_t r = 0; r < planned.tokens.size(); ++r) {
+      int64_t token = planned.tokens[r];
+      if (token < 0 && !step.echo_of.empty()) token = step.echo_of[r];
       rows.ids.push_back(token < 0 ? beacon : ids[static_cast<size_t>(b * num_tokens + token)]);
     }
   }

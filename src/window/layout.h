@@ -45,7 +45,7 @@ struct Layout {
 // Adds the rows of the open window, at the positions they were given.
 void add_cached_rows(Layout& layout, const PlannerState& state, const WindowOptions& options);
 
-// Adds a raw row / a beacon row after the last row of its window.
+// Adds a raw row / a beacon row after the last row of its window. An echo may follow any token that is there.
 void add_raw(Layout& layout, const WindowOptions& options, int64_t token);
 void add_interleaved_beacon(Layout& layout, const WindowOptions& options, int64_t token, int64_t span_begin);
 

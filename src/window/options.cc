@@ -76,10 +76,11 @@ void check_rules(const WindowOptions& o) {
             "stride: expected the window ({}) with interleave and step-expansion, found {}", o.window,
             o.stride);
   }
-  require(interleave || o.attention != BeaconAttention::kEcho, kBad,
-          "placement: expected interleave with the attention echo, found append");
-  require(o.parallel_windows == 1 || o.attention != BeaconAttention::kEcho, kBad,
-          "parallel windows: expected 1 with the attention echo, found {}", o.parallel_windows);
+  require(interleave || !is_echo(o.attention), kBad,
+          "placement: expected interleave with the attention {}, found append", to_string(o.attention));
+  require(o.parallel_windows == 1 || !is_echo(o.attention), kBad,
+          "parallel windows: expected 1 with the attention {}, found {}", to_string(o.attention),
+          o.parallel_windows);
   require(o.attend_previous_windows || o.generation == Generation::kFirst, kBad,
           "attend_previous_windows: expected true but for the first generation, found false");
   require(o.sink == 0 || o.generation != Generation::kFirst, kBad,
@@ -129,6 +130,10 @@ void validate(const WindowOptions& options) {
   check_skip(options);
 }
 
+bool is_echo(BeaconAttention attention) {
+  return attention == BeaconAttention::kEcho || attention == BeaconAttention::kChosenEcho;
+}
+
 bool is_plain_causal(const WindowOptions& options) {
   return !options.enabled ||
          (options.attention == BeaconAttention::kFullCoverage && options.generation != Generation::kFirst);
@@ -148,6 +153,8 @@ const char* to_string(BeaconAttention attention) {
       return "segmentation";
     case BeaconAttention::kEcho:
       return "echo";
+    case BeaconAttention::kChosenEcho:
+      return "chosen-echo";
   }
   return "unknown";
 }

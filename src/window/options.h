@@ -23,6 +23,8 @@ enum class BeaconAttention : uint8_t {
   kSegmentation,   // beacon i only its own `ratio` tokens (append only)
   kEcho,           // ours, interleave only: what the token it follows sees, and that token, from that token's
                    // position; no other row of the window sees it. Its row begins with that token's embedding
+  kChosenEcho,  // ours: echoes that follow chosen tokens of a full stride, half of them evenly spaced, half
+                // those of greatest worth (Planner::next())
 };
 
 // Which published rules apply; see docs/algorithm.md "Three generations".
@@ -72,13 +74,16 @@ struct WindowOptions {
 // Throws Error(kInvalidArgument) with one line naming the first contradiction found.
 void validate(const WindowOptions& options);
 
+// Echoes, wherever they stand.
+bool is_echo(BeaconAttention attention);
+
 // True when a beacon's attention is plain causal attention, so that no mask is ever needed but for parallel
 // windows.
 bool is_plain_causal(const WindowOptions& options);
 
 const char* to_string(Placement placement);  // "interleave", "append"
 const char* to_string(
-    BeaconAttention attention);               // "full-coverage", "step-expansion", "segmentation", "echo"
+    BeaconAttention attention);  // "full-coverage", "step-expansion", "segmentation", "echo", "chosen-echo"
 const char* to_string(RatioPolicy::Mix mix);  // "step-random", ..., "adapt", "forced"
 
 }  // namespace beacon

@@ -1,6 +1,7 @@
 #include "window/planner.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -38,6 +39,7 @@ Step to_step(const Layout& layout, const WindowOptions& options) {
     step.positions.push_back(row.position);
     step.slots.push_back(row.kind);
     step.copy_from.push_back(row.copy_from);
+    if (is_echo(options.attention)) step.echo_of.push_back(row.kind == SlotKind::kBeacon ? row.token : -1);
     replicas = replicas || row.kind == SlotKind::kReplica;
   }
   if (!replicas) step.copy_from.clear();
@@ -47,7 +49,29 @@ Step to_step(const Layout& layout, const WindowOptions& options) {
   return step;
 }
 
+// Offsets in a stride of those tokens that get an echo, ascending: half of them evenly spaced, the rest those
+// of greatest worth.
+std::vector<int64_t> chosen_offsets(int64_t stride, int64_t count, int64_t first, const TokenWorth& worth) {
+  std::vector<int64_t> offsets(static_cast<size_t>(stride));
+  std::iota(offsets.begin(), offsets.end(), 0);
+  const int64_t even = count / 2;
+  for (int64_t i = 0; i < even; ++i) {
+    const auto at = offsets.begin() + (i + 1) * stride / even - 1;
+    std::rotate(offsets.begin() + i, at, at + 1);  // the others keep their order
+  }
+  std::stable_sort(offsets.begin() + even, offsets.end(),
+                   [&](int64_t a, int64_t b) { return worth.of(first + a) > worth.of(first + b); });
+  offsets.resize(static_cast<size_t>(count));
+  std::sort(offsets.begin(), offsets.end());
+  return offsets;
+}
+
 }  // namespace
+
+float TokenWorth::of(int64_t token) const {
+  const int64_t at = token - first;
+  return at >= 0 && at < static_cast<int64_t>(values.size()) ? values[static_cast<size_t>(at)] : 0.0F;
+}
 
 Planner::Planner(WindowOptions options) : options_(std::move(options)) {
   validate(options_);
@@ -102,15 +126,15 @@ void Planner::force_ratios(std::vector<int> ratios) {
   options_ = std::move(options);
 }
 
-std::optional<Step> Planner::next() {
-  const auto layout = plan_step();
+std::optional<Step> Planner::next(const TokenWorth& worth) {
+  const auto layout = plan_step(worth);
   if (!layout) return std::nullopt;
   return to_step(*layout, options_);
 }
 
 void Planner::advance(int64_t more_tokens) {
   append(more_tokens);
-  while (plan_step()) {
+  while (plan_step({})) {
   }
 }
 
@@ -120,7 +144,7 @@ Forecast Planner::forecast(int64_t more_tokens) const {
   Planner copy = *this;
   if (more_tokens > 0) copy.append(more_tokens);
   Forecast out;
-  while (const auto layout = copy.plan_step()) {
+  while (const auto layout = copy.plan_step({})) {
     for (const Row& row : layout->rows) out.positions = std::max<int64_t>(out.positions, row.position + 1);
     const int64_t rows = layout->memory_rows() + static_cast<int64_t>(layout->rows.size());
     out.peak_rows = std::max(out.peak_rows, rows);
@@ -130,6 +154,11 @@ Forecast Planner::forecast(int64_t more_tokens) const {
   out.beacon_rows = copy.state_.beacon_rows;
   out.open_rows = copy.open_rows();
   return out;
+}
+
+int64_t Planner::stride_begin() const {
+  const PlannerState& s = state_;
+  return s.planned < s.next_block ? s.next_block - options_.stride : s.planned;
 }
 
 std::vector<int32_t> Planner::open_positions() const { return cached_positions(begin_layout()); }
@@ -145,7 +174,7 @@ Layout Planner::begin_layout() const {
   return layout;
 }
 
-std::optional<Layout> Planner::plan_step() {
+std::optional<Layout> Planner::plan_step(const TokenWorth& worth) {
   PlannerState& s = state_;
   if (s.planned == s.fed) return std::nullopt;
   if (options_.enabled && options_.skip_last && s.planned >= *options_.skip_last) freeze();
@@ -159,7 +188,7 @@ std::optional<Layout> Planner::plan_step() {
   } else if (can_run_parallel()) {
     plan_parallel(layout);
   } else {
-    plan_window(layout);
+    plan_window(layout, worth);
   }
   layout.token_end = s.planned;
   return layout;
@@ -198,13 +227,13 @@ void Planner::plan_parallel(Layout& layout) {
   const int64_t new_sink = s.sink_saved ? 0 : options_.sink;
   for (int64_t w = 0; w < options_.parallel_windows; ++w) {
     if (w > 0) add_replicas(layout, options_, new_sink);
-    add_window_rows(layout, s.planned + options_.window, /*beacons=*/true);
+    add_window_rows(layout, s.planned + options_.window, /*beacons=*/true, {});
     add_beacons_at_close(layout);
   }
   finish_close(layout, new_sink);
 }
 
-void Planner::plan_window(Layout& layout) {
+void Planner::plan_window(Layout& layout, const TokenWorth& worth) {
   PlannerState& s = state_;
   const int64_t window_end = s.window_start + options_.window;
   int64_t end = std::min(s.fed, window_end);
@@ -214,7 +243,7 @@ void Planner::plan_window(Layout& layout) {
     plan_raw(layout, end);
     return;
   }
-  add_window_rows(layout, end, options_.placement == Placement::kInterleave);
+  add_window_rows(layout, end, options_.placement == Placement::kInterleave, worth);
   if (end < window_end) {
     keep_all(layout);
     return;
@@ -224,24 +253,43 @@ void Planner::plan_window(Layout& layout) {
 }
 
 // Raw rows up to `end`, interleaved with the beacons they make due.
-void Planner::add_window_rows(Layout& layout, int64_t end, bool beacons) {
+void Planner::add_window_rows(Layout& layout, int64_t end, bool beacons, const TokenWorth& worth) {
   PlannerState& s = state_;
   beacons = beacons && options_.placement == Placement::kInterleave && !options_.forget;
+  const bool chosen = options_.attention == BeaconAttention::kChosenEcho;
   for (int64_t t = s.planned; t < end; ++t) {
     if (beacons && t == s.next_block) {
       s.ratios.push_back(draw_ratio(options_, s, t + options_.window));
       s.next_block += options_.stride;
     }
     add_raw(layout, options_, t);
-    if (!beacons) continue;
-    const int ratio = s.ratios.back();
-    if (ratio != 0 && ++s.count >= ratio) add_interleaved_beacon(layout, options_, t, s.span_begin);
-    if (ratio == 0 || s.count >= ratio) {
-      s.count = 0;
-      s.span_begin = t + 1;
-    }
+    if (beacons && !chosen) add_due_beacon(layout, t);
+    if (beacons && chosen && t + 1 == s.next_block) add_chosen_echoes(layout, worth);
   }
   s.planned = end;
+}
+
+// After `token`, if it completes the raw tokens of a beacon.
+void Planner::add_due_beacon(Layout& layout, int64_t token) {
+  PlannerState& s = state_;
+  const int ratio = s.ratios.back();
+  if (ratio != 0 && ++s.count < ratio) return;
+  if (ratio != 0) add_interleaved_beacon(layout, options_, token, s.span_begin);
+  s.count = 0;
+  s.span_begin = token + 1;
+}
+
+// Of the stride that is complete. A ratio that does not divide it gives one echo less.
+void Planner::add_chosen_echoes(Layout& layout, const TokenWorth& worth) {
+  PlannerState& s = state_;
+  const int ratio = s.ratios.back();
+  const int64_t first = s.next_block - options_.stride, count = ratio == 0 ? 0 : options_.stride / ratio;
+  s.span_begin = first;
+  for (const int64_t offset : chosen_offsets(options_.stride, count, first, worth)) {
+    add_interleaved_beacon(layout, options_, first + offset, s.span_begin);
+    s.span_begin = first + offset + 1;
+  }
+  s.span_begin = s.next_block;
 }
 
 // The last window of the layout is full: its ratio is now final.

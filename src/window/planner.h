@@ -8,6 +8,7 @@
 //   while (auto step = planner.next()) { /* forward rows of *step, then apply step->close to the memory */ }
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "window/options.h"
@@ -17,6 +18,15 @@
 namespace beacon {
 
 struct Layout;  // a step while it is being planned
+
+// How much each token deserves an echo of its own, from token `first` on. Tokens it does not cover are worth
+// nothing; of equal worth the earlier one is chosen.
+struct TokenWorth {
+  int64_t first = 0;
+  std::span<const float> values;
+
+  float of(int64_t token) const;
+};
 
 // What reading some more tokens would come to.
 struct Forecast {
@@ -42,7 +52,11 @@ class Planner {
 
   // The next step over fed tokens, or nothing when all are consumed. The planner counts it as done: to undo,
   // keep a copy. A step never holds more than one close (parallel windows close together at its end).
-  std::optional<Step> next();
+  // `worth` decides where chosen echoes stand and has no meaning for others.
+  std::optional<Step> next(const TokenWorth& worth = {});
+
+  // First token of the stride that is not complete yet: where chosen echoes of later steps may stand.
+  int64_t stride_begin() const;
 
   // Consumes `more_tokens` tokens without giving their steps.
   void advance(int64_t more_tokens);
@@ -71,14 +85,16 @@ class Planner {
 
  private:
   void append(int64_t num_tokens);
-  std::optional<Layout> plan_step();
+  std::optional<Layout> plan_step(const TokenWorth& worth);
   void plan_raw(Layout& layout, int64_t end);
   void plan_skipped(Layout& layout);
   void plan_parallel(Layout& layout);
-  void plan_window(Layout& layout);
+  void plan_window(Layout& layout, const TokenWorth& worth);
   bool can_run_parallel() const;
   Layout begin_layout() const;
-  void add_window_rows(Layout& layout, int64_t end, bool beacons);
+  void add_window_rows(Layout& layout, int64_t end, bool beacons, const TokenWorth& worth);
+  void add_due_beacon(Layout& layout, int64_t token);
+  void add_chosen_echoes(Layout& layout, const TokenWorth& worth);
   void add_beacons_at_close(Layout& layout);
   void finish_close(Layout& layout, int64_t new_sink);
   void keep_all(const Layout& layout);

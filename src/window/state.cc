@@ -41,17 +41,23 @@ void check_counters(const PlannerState& s) {
 
 void check_open_rows(const PlannerState& s, const WindowOptions& o) {
   const bool beacons_allowed = o.enabled && o.placement == Placement::kInterleave && !o.forget;
+  const bool chosen = o.attention == BeaconAttention::kChosenEcho;
   int64_t next = s.window_start;
-  bool after_raw = false;
+  int64_t last_beacon = -1;
   for (const OpenRow& row : s.open) {
     bool ok = false;
     if (row.kind == SlotKind::kRaw) {
       ok = row.token == next && row.span_begin == row.token;
       ++next;
     } else if (row.kind == SlotKind::kBeacon) {
-      ok = beacons_allowed && after_raw && row.token == next - 1 && in(row.span_begin, 0, row.token);
+      // Chosen echoes stand together behind the last token of their stride.
+      const int64_t stride_begin = next - o.stride;
+      const bool placed = chosen ? (next - s.window_start) % o.stride == 0 && row.token >= stride_begin
+                                 : row.token == next - 1;
+      ok = beacons_allowed && placed && row.token < next && row.token > last_beacon &&
+           in(row.span_begin, 0, row.token);
+      last_beacon = row.token;
     }
-    after_raw = row.kind == SlotKind::kRaw;
     require(ok, ErrorCode::kMismatch,
             "window state: expected the tokens {} to {} in order, found another row", s.window_start,
             s.planned);

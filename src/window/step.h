@@ -50,6 +50,7 @@ struct Step {
   int64_t token_begin = 0;  // raw tokens [token_begin, token_end) of the sequence are consumed
   int64_t token_end = 0;
   std::vector<SlotKind> slots;     // [T] kind of each new row, in order
+  std::vector<int64_t> echo_of;    // [T] token that an echo repeats, -1 for other rows; empty without echoes
   std::vector<int32_t> positions;  // [T] RoPE position of each new row, as query and as key
   std::vector<int32_t>
       copy_from;          // [T] kReplica: index of the new row it repeats, else -1; empty without replicas

@@ -23,6 +23,8 @@ bool sees_earlier_row(const Layout& layout, const WindowOptions& options, const 
   if (query.kind == SlotKind::kReplica || query.window != key.window)
     return key.window == 0 && key.kind == SlotKind::kRaw &&
            key.token < layout.parts.front().start + layout.direct_sink;
+  if (is_echo(options.attention))
+    return key.kind == SlotKind::kRaw && (query.kind == SlotKind::kRaw || key.token <= query.token);
   if (options.placement == Placement::kInterleave)
     return key.kind == SlotKind::kRaw || options.attention == BeaconAttention::kFullCoverage;
   return query.kind == SlotKind::kRaw || appended_beacon_sees(options, query, key);
