@@ -35,7 +35,7 @@ class Twin {
     const at::Tensor ids = at::tensor(rows_.ids, at::kLong);
     at::Tensor x = at::cat({table, weights_.beacon_embed.unsqueeze(0)}).index_select(0, ids).to(at::kDouble);
     for (const int32_t r : rows_.beacon_rows) {
-      if (rows_.echoes) x[r] = table[rows_.ids[static_cast<size_t>(r) - 1]] + weights_.echo_embed;
+      if (rows_.echoes) x[r] = table[rows_.ids[static_cast<size_t>(r)]] + weights_.echo_embed;
     }
     for (const LayerWeights& w : weights_.layers) {
       x = x + attention(w, rms(x, w.input_norm, config_.rms_norm_eps), result);

@@ -71,6 +71,12 @@ WindowOptions echoes(int64_t stride) {
   return o;
 }
 
+WindowOptions chosen_echoes(int64_t stride) {
+  WindowOptions o = echoes(stride);
+  o.attention = BeaconAttention::kChosenEcho;
+  return o;
+}
+
 // Named in failures instead of dumping its bytes.
 void PrintTo(const TapeCase& c, std::ostream* out) { *out << c.name; }
 
@@ -84,6 +90,8 @@ const TapeCase kCases[] = {
     {"interleave_step_expansion", hidden_beacons()},
     {"echoes", echoes(16)},
     {"rolling_echoes_in_a_batch", echoes(8), 61, 2},
+    {"chosen_echoes", chosen_echoes(16)},
+    {"rolling_chosen_echoes", chosen_echoes(8)},
     {"gated_echoes", echoes(12), 61, 1, true},
     {"parallel_windows", parallel()},
     {"ratio_zero", raw_allowed()},
@@ -142,7 +150,7 @@ class TapeTest : public ::testing::TestWithParam<TapeCase> {
 
   double run(const RecordedNetwork& network, const TapeOptions& options) const {
     const TapeCase& c = GetParam();
-    const SequencePlan plan = plan_sequence(c.options, c.tokens);
+    const SequencePlan plan = plan_sequence(c.options, c.tokens, worth_of(ids_));
     std::vector<std::vector<int32_t>> labels;
     for (int64_t b = 0; b < c.batch; ++b) {
       labels.push_back(

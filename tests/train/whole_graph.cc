@@ -60,14 +60,15 @@ class WholeGraph {
     const at::Tensor tokens =
         at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).view({batch, count});
     labels_ = tokens.roll(-1, 1);
-    echoes_ = options.attention == BeaconAttention::kEcho;
+    echoes_ = is_echo(options.attention);
     const auto counts = scored(options, count);
     scored_ = at::tensor(std::vector<int64_t>(counts.begin(), counts.end()), at::kLong).to(at::kDouble);
     sink_ = beacons_ = open_ = nothing(batch);
     Planner planner(options);
     planner.feed(count);
     at::Tensor loss = at::zeros({}, at::kDouble);
-    while (const auto step = planner.next()) loss = loss + run_step(*step, tokens);
+    const std::vector<float> worth = worth_of(ids);
+    while (const auto step = planner.next({0, worth})) loss = loss + run_step(*step, tokens);
     if (loss.requires_grad()) loss.backward();
     WholeGraphResult result;
     result.loss = loss.item<double>();
@@ -105,7 +106,10 @@ class WholeGraph {
       } else {
         if (kind == SlotKind::kBeacon) is_beacon_[r].fill_(true);
         const at::Tensor own = leaves_.at("model.beacon_embed_tokens.weight");
-        embedded.push_back(echoes_ ? embedded.back() + own : own.expand({batch, 1, config_.hidden_size}));
+        const auto source = [&] {
+          return table.index_select(0, tokens.select(1, step.echo_of[static_cast<size_t>(r)])).unsqueeze(1);
+        };
+        embedded.push_back(echoes_ ? source() + own : own.expand({batch, 1, config_.hidden_size}));
       }
     }
     at::Tensor x = at::cat(embedded, 1);
@@ -244,6 +248,12 @@ class WholeGraph {
 };
 
 }  // namespace
+
+std::vector<float> worth_of(const std::vector<int32_t>& ids) {
+  std::vector<float> worth;
+  for (const int32_t id : ids) worth.push_back(static_cast<float>(id % 7));
+  return worth;
+}
 
 WholeGraphResult run_whole_graph(const ModelConfig& config, const ModelWeights& weights,
                                  const BeaconParameters& parameters, const WindowOptions& options,

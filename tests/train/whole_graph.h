@@ -16,6 +16,9 @@ struct WholeGraphResult {
   std::map<std::string, at::Tensor> gradients;  // f64, by parameter name
 };
 
+// What tokens are worth in these tests.
+std::vector<float> worth_of(const std::vector<int32_t>& ids);
+
 // ids [B * n]. Steps see memory rows born more than `truncate_steps` steps before them as constants (0: none
 // are).
 WholeGraphResult run_whole_graph(const ModelConfig& config, const ModelWeights& weights,

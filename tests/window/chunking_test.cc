@@ -17,6 +17,16 @@ using testing::PlanRecorder;
 using testing::RowView;
 using testing::SlowTwin;
 
+// Of all tokens of these tests.
+TokenWorth worth() {
+  static const std::vector<float> values = [] {
+    std::vector<float> out;
+    for (int64_t t = 0; t < 32; ++t) out.push_back(testing::worth_of(t));
+    return out;
+  }();
+  return {0, values};
+}
+
 struct Combo {
   std::string name;
   WindowOptions options;
@@ -30,7 +40,7 @@ std::vector<int> ratios_drawn(const WindowOptions& options, int64_t tokens) {
   Planner planner(options);
   PlanRecorder recorder;
   planner.feed(tokens);
-  while (const auto step = planner.next()) recorder.apply(*step);
+  while (const auto step = planner.next(worth())) recorder.apply(*step);
   std::vector<int> ratios;
   for (const WindowRecord& window : recorder.windows()) ratios.push_back(window.ratio);
   for (int32_t ratio : planner.state().ratios) ratios.push_back(ratio);
@@ -45,7 +55,7 @@ class AllChunkings {
     for (int64_t n = 0; n <= tokens; ++n) {
       Planner at_once(options);
       at_once.feed(n);
-      while (at_once.next()) {
+      while (at_once.next(worth())) {
       }
       states_.push_back(at_once.state());
       memories_.push_back(twin_.memory(n));
@@ -70,7 +80,7 @@ class AllChunkings {
       Planner next(options_, planner_state_from_bytes(bytes.data(), bytes.size()));
       PlanRecorder next_recorder = recorder;
       next.feed(chunk);
-      while (const auto step = next.next()) {
+      while (const auto step = next.next(worth())) {
         check_rows(next_recorder.apply(*step));
       }
       check_node(next, next_recorder, read + chunk);
@@ -147,8 +157,14 @@ void add_interleave(std::vector<Combo>& combos) {
   for (const Size& s : all) {
     WindowOptions o = sizes(s.window, s.stride, s.ratios, s.sink);
     o.attention = BeaconAttention::kEcho;
-    combos.push_back({"echo_" + combos[static_cast<size_t>(&s - all.data())].name, o, 12});
+    const std::string& name = combos[static_cast<size_t>(&s - all.data())].name;
+    combos.push_back({"echo_" + name, o, 12});
+    o.attention = BeaconAttention::kChosenEcho;
+    combos.push_back({"chosen_" + name, o, 12});
   }
+  WindowOptions chosen = sizes(10, 8, {1, 2, 4}, 1);
+  chosen.attention = BeaconAttention::kChosenEcho;
+  combos.push_back({"chosen_w10s8", chosen, 14});
   combos.push_back({"interleave_main_14", sizes(4, 4, {2}, 1), 14});
   combos.push_back({"interleave_rolling_14", sizes(5, 3, {2}, 2), 14});
 }
@@ -260,7 +276,7 @@ TEST_P(Chunking, TrainingFollowsTheSlowTwinAtEveryLength) {
     Planner planner(options);
     PlanRecorder recorder;
     planner.feed(total);
-    while (const auto step = planner.next())
+    while (const auto step = planner.next(worth()))
       for (const RowView& row : recorder.apply(*step))
         ASSERT_EQ(row, row.id.beacon ? twin.beacon(row.id.index) : twin.raw(row.id.index)) << "of " << total;
     ASSERT_EQ(recorder.num_tokens(), total);

@@ -161,6 +161,27 @@ TEST(Example, EchoesStandWithTheTokenTheyFollow) {
   EXPECT_EQ(row_of_mask(next, 0), "11111.1..");
 }
 
+TEST(Example, ChosenEchoesStandBehindTheirStride) {
+  WindowOptions o = sizes(6, 4, 2, 1);
+  o.attention = BeaconAttention::kChosenEcho;
+  Planner planner(o);
+  planner.feed(3);
+  const std::vector<float> worth = {0.1F, 0.9F, 0.2F, 0.8F, 0.3F, 0.3F};
+  EXPECT_EQ(slots(*planner.next({0, worth})), "x0 x1 x2");
+  EXPECT_EQ(planner.stride_begin(), 0);
+  planner.feed(3);
+  // One of the two evenly: after x3. The other where the worth is.
+  const Step step = *planner.next({0, worth});
+  EXPECT_EQ(slots(step), "x3 b b x4 x5");
+  EXPECT_THAT(step.echo_of, ElementsAre(-1, 1, 3, -1, -1));
+  EXPECT_THAT(step.positions, ElementsAre(3, 1, 3, 4, 5));
+  EXPECT_EQ(row_of_mask(step, 1), "11..1...");
+  EXPECT_EQ(row_of_mask(step, 2), "1111.1..");
+  EXPECT_EQ(row_of_mask(step, 4), "1111..11");
+  EXPECT_THAT(step.close.beacon_spans, ElementsAre(Span{0, 2}, Span{2, 4}));
+  EXPECT_EQ(planner.stride_begin(), 4);
+}
+
 TEST(Example, ParallelWindows) {
   WindowOptions o = sizes(2, 2, 2, 1);
   o.parallel_windows = 2;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <stdexcept>
 
 namespace beacon::testing {
@@ -14,6 +15,12 @@ SlowTwin::SlowTwin(WindowOptions options, std::vector<int> ratios, int64_t total
     return;
   }
   const int64_t num_closes = closes(total);
+  if (o_.attention == BeaconAttention::kChosenEcho) {
+    int64_t limit = std::min(q_, total);
+    if (o_.training) limit = num_closes == 0 ? 0 : (num_closes - 1) * o_.stride + o_.window;
+    for (int64_t b = 0; (b + 1) * o_.stride <= limit; ++b) choose(b);
+    return;
+  }
   if (o_.placement == Placement::kInterleave) {
     int64_t limit = std::min(q_, total);
     if (o_.training) limit = num_closes == 0 ? 0 : p_ + (num_closes - 1) * o_.stride + o_.window;
@@ -41,6 +48,29 @@ SlowTwin::SlowTwin(WindowOptions options, std::vector<int> ratios, int64_t total
       beacons_.push_back({b, i, end - 1, start + o_.window, {start + (i - 1) * ratio, end}});
     }
   }
+}
+
+float worth_of(int64_t token) { return static_cast<float>((token * 7 + token / 3) % 5); }
+
+// Evenly spaced ones first; then again and again the best that is left.
+void SlowTwin::choose(int64_t block) {
+  const int ratio = ratios_.at(static_cast<size_t>(block));
+  if (ratio == 0) return;
+  const int64_t start = block * o_.stride, end = start + o_.stride, count = o_.stride / ratio;
+  std::set<int64_t> taken;
+  for (int64_t i = 1; i <= count / 2; ++i) taken.insert(start + i * o_.stride / (count / 2) - 1);
+  while (static_cast<int64_t>(taken.size()) < count) {
+    int64_t best = -1;
+    for (int64_t t = start; t < end; ++t)
+      if (taken.count(t) == 0 && (best < 0 || worth_of(t) > worth_of(best))) best = t;
+    taken.insert(best);
+  }
+  int64_t begin = start;
+  for (const int64_t token : taken) {
+    beacons_.push_back({block, 0, token, end, {begin, token + 1}});
+    begin = token + 1;
+  }
+  beacons_.back().span.end = end;
 }
 
 int64_t SlowTwin::closes(int64_t n) const {
@@ -85,11 +115,17 @@ void SlowTwin::add_open(std::vector<SeenKey>& keys, int64_t n, int64_t last_toke
   const bool share =
       o_.placement == Placement::kInterleave && o_.attention == BeaconAttention::kStepExpansion;
   const bool echo = o_.attention == BeaconAttention::kEcho;
-  int64_t position = static_cast<int64_t>(keys.size());
+  const bool chosen = o_.attention == BeaconAttention::kChosenEcho;
+  const int64_t first_position = static_cast<int64_t>(keys.size());
+  int64_t position = first_position;
   for (int64_t t = open_start(n); t <= last_token; ++t) {
     keys.push_back({{false, t}, position++});
     if (!o_.enabled || o_.placement == Placement::kAppend) continue;
-    for (int64_t i = 0; i <= last_beacon && i < static_cast<int64_t>(beacons_.size()); ++i)
+    // Chosen echoes come when their stride is complete, and stand with their tokens.
+    for (int64_t i = 0; chosen && i <= last_beacon && i < static_cast<int64_t>(beacons_.size()); ++i)
+      if (const Beacon& b = beacons_[static_cast<size_t>(i)]; b.born == t + 1)
+        keys.push_back({{true, i}, first_position + b.token - open_start(n)});
+    for (int64_t i = 0; !chosen && i <= last_beacon && i < static_cast<int64_t>(beacons_.size()); ++i)
       if (beacons_[static_cast<size_t>(i)].token == t) {
         keys.push_back({{true, i}, echo ? position - 1 : position});
         if (!share && !echo) ++position;
@@ -103,8 +139,8 @@ RowView SlowTwin::raw(int64_t token) const {
   const int64_t before = num_beacons(token) - 1;
   add_open(keys, token, token, before);
   RowView row{{false, token}, keys.back().position, {}};
-  const bool hides =
-      o_.attention == BeaconAttention::kStepExpansion || o_.attention == BeaconAttention::kEcho;
+  const bool hides = o_.attention == BeaconAttention::kStepExpansion ||
+                     o_.attention == BeaconAttention::kEcho || o_.attention == BeaconAttention::kChosenEcho;
   for (int64_t i = 0; i < static_cast<int64_t>(keys.size()); ++i)
     if (i < memory || !keys[static_cast<size_t>(i)].id.beacon || !hides)
       row.sees.push_back(keys[static_cast<size_t>(i)]);
@@ -125,7 +161,8 @@ RowView SlowTwin::beacon(int64_t index) const {
     row.position = keys.back().position;
     for (int64_t i = 0; i < static_cast<int64_t>(keys.size()); ++i) {
       const SeenKey& key = keys[static_cast<size_t>(i)];
-      const bool foreign = i >= m && key.id.beacon && key.id != row.id;
+      const bool later = o_.attention == BeaconAttention::kChosenEcho && key.id.index > self.token;
+      const bool foreign = i >= m && (key.id.beacon ? key.id != row.id : later);
       if (!foreign || o_.attention == BeaconAttention::kFullCoverage) row.sees.push_back(key);
     }
     std::sort(row.sees.begin(), row.sees.end());

@@ -8,6 +8,9 @@
 
 namespace beacon::testing {
 
+// What a token is worth in these tests, with ties.
+float worth_of(int64_t token);
+
 class SlowTwin {
  public:
   // ratios[b] of window (block) b, as many as are drawn. total: length of the sequence (matters in training
@@ -32,6 +35,7 @@ class SlowTwin {
   };
   std::vector<SeenKey> memory_keys(int64_t closed, int64_t n) const;
   int64_t open_start(int64_t n) const;
+  void choose(int64_t block);
   void add_open(std::vector<SeenKey>& keys, int64_t n, int64_t last_token, int64_t last_beacon) const;
 
   WindowOptions o_;
