@@ -69,9 +69,11 @@ struct BeaconOptions {
   std::optional<std::string> ratio_mix;  ///< step-random, instance-random, sequence or adapt-N
   std::optional<int64_t> sink;  ///< first tokens kept for ever; default 1 when stride < window, else 0
   std::optional<std::string> placement;  ///< interleave or append; default interleave
-  std::optional<std::string> attention;  ///< full-coverage, step-expansion, segmentation or echo; default
-                                         ///< echo, or full-coverage with append or several parallel windows
-  std::optional<bool> attend_prev;       ///< beacons see earlier beacons of their window; default true
+  std::optional<std::string>
+      attention;                    ///< full-coverage, step-expansion, segmentation, echo or
+                                    ///< chosen-echo (needs an adapter that has the worth of tokens); default
+                                    ///< echo, or full-coverage with append or several parallel windows
+  std::optional<bool> attend_prev;  ///< beacons see earlier beacons of their window; default true
   std::optional<int64_t> parallel_windows;  ///< full windows read in one forward; default 1
   std::optional<int64_t> skip_first;        ///< first tokens that are never condensed; default 0
   std::optional<int64_t> skip_last;         ///< tokens from this index on stay raw; default: none

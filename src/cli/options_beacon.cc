@@ -109,9 +109,10 @@ void set_ratio(BeaconOptions& options, const std::string& text) {
 }
 
 CLI::Option* add_attention_option(CLI::App& command, std::optional<std::string>& attention) {
-  return add_optional(command, "--attention", attention,
-                      "What beacons see: full-coverage, step-expansion, segmentation or echo (default: the "
-                      "adapter's, else echo, or full-coverage with append or --parallel)")
+  return add_optional(
+             command, "--attention", attention,
+             "What beacons see: full-coverage, step-expansion, segmentation, echo or chosen-echo (default: "
+             "the adapter's, else echo, or full-coverage with append or --parallel)")
       ->type_name("RULE");
 }
 

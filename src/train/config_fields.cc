@@ -29,7 +29,7 @@ const std::vector<ConfigField>& config_fields() {
       {"sink", &C::sink, "First tokens kept for ever", 0, kMany},
       {"placement", &C::placement, "Where beacons stand: interleave or append"},
       {"attention", &C::attention,
-       "What a beacon sees of its window: full-coverage, step-expansion, segmentation or echo"},
+       "What a beacon sees of its window: full-coverage, step-expansion, segmentation, echo or chosen-echo"},
       {"attend_prev", &C::attend_prev, "Beacons see earlier beacons of their window"},
       {"ratios", &C::ratios, "Raw tokens per beacon, to draw from; 0 keeps a window raw", 0, 1 << 20},
       {"ratio_weights", &C::ratio_weights, "How often each ratio is drawn, as integers; empty = equally", 1,
