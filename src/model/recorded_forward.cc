@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ops/attention_torch.h"
 #include "ops/autograd/attention.h"
 #include "ops/autograd/frozen_linear.h"
 #include "ops/autograd/rms_norm.h"
@@ -23,7 +24,7 @@ namespace recorded = ops::autograd;
 struct RecordedNetwork::Step {
   int64_t rows = 0;                     // T
   int64_t first = 0;                    // first row whose output is needed; T: none
-  ops::RopeTable table, key_table;      // of rows [first, T), of all S keys
+  ops::RopeTable table, key_table;      // of the T rows, of all S keys; or of those of every batch row
   at::Tensor beacon_rows;               // i64 of [0, T); undefined: none
   at::Tensor beacon_outputs;            // i64 of [0, T - first); undefined: none
   at::Tensor replica_to, replica_from;  // i64 of [0, T); undefined: none
@@ -32,8 +33,9 @@ struct RecordedNetwork::Step {
 
 namespace {
 
-at::Tensor bytes_view(std::span<const uint8_t> bytes, at::IntArrayRef sizes) {
-  return at::from_blob(const_cast<uint8_t*>(bytes.data()), sizes, at::kByte);
+// A copy: the graph outlives the call.
+at::Tensor bytes_of(std::span<const uint8_t> bytes, at::IntArrayRef sizes, at::Device device) {
+  return at::from_blob(const_cast<uint8_t*>(bytes.data()), sizes, at::kByte).clone().to(device);
 }
 
 at::Tensor from_row(std::span<const int64_t> rows, int64_t first, at::Device device) {
@@ -46,6 +48,21 @@ at::Tensor from_row(std::span<const int64_t> rows, int64_t first, at::Device dev
 
 ops::RopeTable on_device(const ops::RopeTable& table, at::Device device) {
   return {table.cos.to(device), table.sin.to(device)};
+}
+
+// Rows [first, first + count) of each batch row.
+ops::RopeTable rows_of(const ops::RopeTable& table, int64_t rows, int64_t first, int64_t count) {
+  const auto part = [&](const at::Tensor& x) {
+    return x.view({-1, rows, x.size(1)}).narrow(1, first, count).reshape({-1, x.size(1)});
+  };
+  return {part(table.cos), part(table.sin)};
+}
+
+// x [B, R, heads, H], by a table of R rows or of B * R.
+at::Tensor turned(const at::Tensor& x, const ops::RopeTable& table,
+                  const recorded::RecordingContext& context) {
+  if (table.cos.size(0) == x.size(1)) return recorded::rope(x, table, context);
+  return recorded::rope(x.reshape({1, -1, x.size(2), x.size(3)}), table, context).view(x.sizes());
 }
 
 // Sliding-window attention of the base: the oldest keys drop out of sight.
@@ -109,10 +126,10 @@ RecordedNetwork::RecordedNetwork(const ModelConfig& config, RecordedBase base, B
   BEACON_CHECK(base_.layers.size() == parameters_.layers.size());
 }
 
-RecordedNetwork::Step RecordedNetwork::make_step(const RecordedRows& in, int64_t keys) const {
+RecordedNetwork::Step RecordedNetwork::make_step(const RecordedRows& in, int64_t batch, int64_t keys) const {
   const at::Device device = context_.device;
   Step step;
-  step.rows = static_cast<int64_t>(in.positions.size());
+  step.rows = static_cast<int64_t>(in.ids.size()) / batch;
   step.first = in.hidden_rows.empty() ? step.rows : in.hidden_rows.front();
   step.table = on_device(rope_.table(in.positions, in.longest), device);
   step.key_table = on_device(rope_.table(in.key_positions, in.longest), device);
@@ -120,12 +137,19 @@ RecordedNetwork::Step RecordedNetwork::make_step(const RecordedRows& in, int64_t
   step.beacon_outputs = from_row(in.beacon_rows, step.first, device);
   set_replicas(in.copy_from, device, step.replica_to, step.replica_from);
   step.attention.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
-  if (!in.mask.empty()) step.attention.mask = bytes_view(in.mask, {step.rows, keys});
+  if (!in.mask.empty()) {
+    const bool shared = static_cast<int64_t>(in.mask.size()) == step.rows * keys;
+    step.attention.mask = shared ? bytes_of(in.mask, {step.rows, keys}, at::kCPU)
+                                 : bytes_of(in.mask, {batch, step.rows, keys}, at::kCPU);
+  }
   if (config_.sliding_window && keys > *config_.sliding_window) {
     step.attention.mask = sliding_mask(step.attention.mask, step.rows, keys, *config_.sliding_window);
   }
   if (step.attention.mask.defined()) step.attention.mask = step.attention.mask.to(device);
-  if (!in.beacon_keys.empty()) step.attention.gated_keys = bytes_view(in.beacon_keys, {keys}).to(device);
+  // A large one: made once for all layers.
+  if (step.attention.mask.defined() && device.is_cuda() && context_.compute == at::kBFloat16)
+    step.attention.bias = ops::mask_bias(step.attention.mask, context_.compute, config_.num_key_value_heads);
+  if (!in.beacon_keys.empty()) step.attention.gated_keys = bytes_of(in.beacon_keys, {keys}, device);
   return step;
 }
 
@@ -190,12 +214,12 @@ at::Tensor RecordedNetwork::attention_block(const Step& step, size_t index, cons
   ops::AttentionOptions options = step.attention;
   options.gate = own.gate;
   if (!own.gate.defined()) options.gated_keys.reset();
-  if (options.mask.defined()) options.mask = options.mask.narrow(0, step.first, rows).contiguous();
-  const ops::RopeTable table{step.table.cos.narrow(0, step.first, rows),
-                             step.table.sin.narrow(0, step.first, rows)};
+  if (options.mask.defined()) options.mask = options.mask.narrow(-2, step.first, rows).contiguous();
+  if (options.bias.defined()) options.bias = options.bias.narrow(-2, step.first, rows);
+  const ops::RopeTable table = rows_of(step.table, step.rows, step.first, rows);
   const at::Tensor attended =
-      recorded::attention(recorded::rope(heads(q.contiguous()), table, context_),
-                          recorded::rope(k_all, step.key_table, context_), v_all, options, context_);
+      recorded::attention(turned(heads(q.contiguous()), table, context_),
+                          turned(k_all, step.key_table, context_), v_all, options, context_);
   return project(attended.reshape({batch, rows, -1}), w.o, own.o, own.lora_o, step.beacon_outputs);
 }
 
@@ -210,7 +234,9 @@ at::Tensor RecordedNetwork::feed_forward_block(const Step& step, size_t index, c
 
 RecordedOutput RecordedNetwork::forward(const RecordedRows& in, std::span<const RecordedKv> memory) const {
   BEACON_CHECK(memory.size() == base_.layers.size());
-  Step step = make_step(in, static_cast<int64_t>(in.key_positions.size()));
+  const int64_t batch = memory.front().k_pre.size(0);
+  const int64_t keys = memory.front().k_pre.size(1) + static_cast<int64_t>(in.ids.size()) / batch;
+  Step step = make_step(in, batch, keys);
   const int64_t wanted = step.first;
   const at::Tensor all_beacon_outputs = step.beacon_rows, last_beacon_outputs = step.beacon_outputs;
   RecordedOutput out;

@@ -25,15 +25,15 @@ struct RecordedKv {
 // What is run. Spans must outlive the call.
 struct RecordedRows {
   std::span<const int32_t> ids;            // [B * T] token ids; the id vocab_size is the beacon
-  std::span<const int32_t> positions;      // [T]
-  std::span<const int32_t> key_positions;  // [S] of all keys: memory, then new rows
+  std::span<const int32_t> positions;      // [T], or [B * T] where they differ between batch rows
+  std::span<const int32_t> key_positions;  // [S] of all keys: memory, then new rows; or [B * S]
   std::span<const int64_t> beacon_rows;    // rows of [0, T) that take the beacon projections, ascending
   std::span<const int32_t> copy_from;      // [T] row whose q, k, v a replica repeats, or -1; empty: none
-  std::span<const uint8_t> mask;           // [T, S] 1 = visible; empty: causal from the bottom right
-  std::span<const uint8_t> beacon_keys;    // [S] 1 = the gate applies
-  bool echoes = false;                     // as in ForwardRows
-  std::span<const int64_t> hidden_rows;    // rows of [0, T) whose hidden states are wanted, ascending
-  int64_t longest = 0;                     // positions the sequence has reached, for dynamic NTK
+  std::span<const uint8_t> mask;  // [T, S], or [B * T, S], 1 = visible; empty: causal from the bottom right
+  std::span<const uint8_t> beacon_keys;  // [S] 1 = the gate applies
+  bool echoes = false;                   // as in ForwardRows
+  std::span<const int64_t> hidden_rows;  // rows of [0, T) whose hidden states are wanted, ascending
+  int64_t longest = 0;                   // positions the sequence has reached, for dynamic NTK
 };
 
 struct RecordedOutput {
@@ -58,7 +58,7 @@ class RecordedNetwork {
 
  private:
   struct Step;  // what is the same for all layers of one forward
-  Step make_step(const RecordedRows& rows, int64_t keys) const;
+  Step make_step(const RecordedRows& rows, int64_t batch, int64_t keys) const;
   at::Tensor embed(const RecordedRows& rows, const Step& step) const;
   at::Tensor project(const at::Tensor& x, const RecordedMatrix& base, const BeaconMatrix& beacon,
                      const LoraMatrices& lora, const at::Tensor& beacon_rows) const;

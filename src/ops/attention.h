@@ -13,8 +13,12 @@ namespace beacon::ops {
 // What the queries may see and what is added to their scores.
 struct AttentionOptions {
   double scale = 1.0;
-  // u8 [T, S], 1 = visible; undefined: causal from the bottom right (query t sees keys up to S - T + t).
+  // u8 [T, S], 1 = visible; undefined: causal from the bottom right (query t sees keys up to S - T + t). In
+  // recording also [B, T, S].
   at::Tensor mask;
+  // What mask_bias() (attention_torch.h) makes of the mask, for many calls; undefined: made where it is
+  // needed.
+  at::Tensor bias;
   // f32 [N], added to the scores of the keys flagged in gated_keys u8 [S]; undefined: nothing is added.
   at::Tensor gate;
   at::Tensor gated_keys;

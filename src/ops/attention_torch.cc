@@ -45,14 +45,6 @@ at::Tensor product_f32(const at::Tensor& a, const at::Tensor& b) {
       .view({a.size(0), a.size(1), a.size(2), b.size(3)});
 }
 
-// 0 where the u8 mask [T, S] is set, -infinity elsewhere; rows start where the kernel wants them.
-at::Tensor bias_of(const at::Tensor& mask, at::ScalarType type) {
-  const int64_t rows = mask.size(0), keys = mask.size(1),
-                width = ceil_div(keys, kBiasMultiple) * kBiasMultiple;
-  const at::Tensor bias = at::zeros({rows, width}, mask.options().dtype(type)).narrow(1, 0, keys);
-  return bias.masked_fill_(mask.eq(0), -std::numeric_limits<double>::infinity());
-}
-
 }  // namespace
 
 bool has_flash(const at::Tensor& q, const AttentionOptions& options) {
@@ -90,16 +82,32 @@ at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::T
   return out.narrow(-1, 0, q.size(3)).transpose(1, 2).contiguous();
 }
 
+// Rows start where the kernel wants them.
+at::Tensor mask_bias(const at::Tensor& mask, at::ScalarType type, int64_t kv_heads) {
+  const int64_t keys = mask.size(-1), width = ceil_div(keys, kBiasMultiple) * kBiasMultiple;
+  std::vector<int64_t> sizes = mask.sizes().vec();
+  sizes.back() = width;
+  const at::Tensor bias = at::zeros(sizes, mask.options().dtype(type));
+  bias.narrow(-1, 0, keys).masked_fill_(mask.eq(0), -std::numeric_limits<double>::infinity());
+  if (mask.dim() == 2) return bias.narrow(-1, 0, keys);
+  return bias.unsqueeze(1)
+      .expand({-1, kv_heads, -1, -1})
+      .reshape({-1, 1, mask.size(1), width})
+      .narrow(-1, 0, keys);
+}
+
 MaskedArguments masked_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                 const at::Tensor& mask) {
+                                 const AttentionOptions& options) {
   const int64_t batch = q.size(0), rows = q.size(1), head_dim = q.size(3);
   const int64_t keys = k.size(1), kv_heads = k.size(2), group = q.size(2) / kv_heads;
   const at::Tensor grouped = q.view({batch, rows, kv_heads, group, head_dim}).transpose(1, 2);
+  const at::Tensor bias =
+      options.bias.defined() ? options.bias : mask_bias(options.mask, q.scalar_type(), kv_heads);
   const auto shared = [&](const at::Tensor& x) {
     return x.transpose(1, 2).reshape({-1, 1, keys, head_dim}).expand({-1, group, -1, -1});
   };
   return {grouped.reshape({-1, rows, group, head_dim}).transpose(1, 2), shared(k), shared(v),
-          bias_of(mask, q.scalar_type()).expand({batch * kv_heads, group, rows, keys})};
+          bias.expand({batch * kv_heads, group, rows, keys})};
 }
 
 at::Tensor in_heads(const at::Tensor& x, int64_t batch) {
@@ -111,7 +119,7 @@ at::Tensor in_heads(const at::Tensor& x, int64_t batch) {
 
 at::Tensor attention_masked(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionOptions& options) {
-  const MaskedArguments in = masked_arguments(q, k, v, options.mask);
+  const MaskedArguments in = masked_arguments(q, k, v, options);
   const bool records =
       at::GradMode::is_enabled() && (in.q.requires_grad() || in.k.requires_grad() || in.v.requires_grad());
   const at::Tensor out = std::get<0>(

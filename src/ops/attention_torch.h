@@ -20,13 +20,16 @@ at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::T
 at::Tensor attention_masked(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionOptions& options);
 
+// The mask as that kernel adds it, 0 or -infinity: [T, S], or [B * K, 1, T, S] of a mask [B, T, S].
+at::Tensor mask_bias(const at::Tensor& mask, at::ScalarType type, int64_t kv_heads);
+
 // What that kernel is called with: softmax(scale q k^T + bias) v, as in_heads() puts it back, is the
 // attention of the arguments. KV heads are rows of the batch, so that a group's keys are kept once.
 struct MaskedArguments {
   at::Tensor q, k, v, bias;  // [B * K, N / K, T, H], [B * K, N / K, S, H] twice, [B * K, N / K, T, S]
 };
 MaskedArguments masked_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                 const at::Tensor& mask);
+                                 const AttentionOptions& options);
 
 // x [B * K, N / K, T, H] as [B, T, N, H].
 at::Tensor in_heads(const at::Tensor& x, int64_t batch);

@@ -167,10 +167,6 @@ void validate(const TrainConfig& c) {
   check_choice("placement", c.placement, {"interleave", "append"});
   check_choice("attention", c.attention,
                {"full-coverage", "step-expansion", "segmentation", "echo", "chosen-echo"});
-  require(c.attention != "chosen-echo" || c.batch == 1, ErrorCode::kInvalidArgument,
-          "batch: expected 1 with attention chosen-echo, whose plan depends on the text, found {}; use "
-          "accumulation",
-          c.batch);
   check_choice("ratio_mix", c.ratio_mix, {"step-random", "instance-random", "sequence"});
   check_choice("embed_init", c.embed_init, {"eos", "bos"});
   check_choice("compute", c.compute, {"auto", "f32", "bf16"});

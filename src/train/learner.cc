@@ -233,7 +233,7 @@ void Learner::set_token_worth(const std::vector<float>& worth) {
 std::vector<float> Learner::worth_of(const MicroBatch& batch) const {
   std::vector<float> worth;
   if (window_.attention != BeaconAttention::kChosenEcho) return worth;
-  BEACON_CHECK(batch.batch == 1 && token_worth_.defined());
+  BEACON_CHECK(token_worth_.defined());
   for (const int32_t id : batch.ids) worth.push_back(token_worth_.const_data_ptr<float>()[id]);
   return worth;
 }

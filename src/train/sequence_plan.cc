@@ -1,5 +1,6 @@
 #include "train/sequence_plan.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -77,14 +78,21 @@ class Rows {
 
 SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens, std::span<const float> worth) {
   BEACON_CHECK(options.training);
+  const auto length = static_cast<size_t>(num_tokens);
   Planner planner(options);
   planner.feed(num_tokens);
   SequencePlan plan{.num_tokens = num_tokens, .echoes = is_echo(options.attention)};
   Rows rows;
-  while (auto step = planner.next({0, worth})) {
+  while (auto step = planner.next({0, worth.first(std::min(length, worth.size()))})) {
     plan.steps.push_back(rows.plan(std::move(*step), planner.tokens_pending() == 0));
   }
   plan.bank_rows = rows.bank_rows();
+  for (size_t begin = length; length > 0 && begin < worth.size(); begin += length) {
+    Planner other(options);
+    other.feed(num_tokens);
+    std::vector<Step>& steps = plan.others.emplace_back();
+    while (auto step = other.next({0, worth.subspan(begin, length)})) steps.push_back(std::move(*step));
+  }
   return plan;
 }
 

@@ -25,10 +25,18 @@ struct SequencePlan {
   bool echoes = false;  // as in ForwardRows
   int64_t bank_rows = 0;
   std::vector<PlannedStep> steps;
+  // Of batch rows 1, 2, ... where each has a plan of its own (chosen echoes): the same steps, rows and
+  // memory, but other tokens that echoes follow, with their positions and masks. Empty: all are as the first.
+  std::vector<std::vector<Step>> others;
+
+  const Step& step(int64_t batch_row, size_t index) const {
+    return batch_row == 0 || others.empty() ? steps[index].step
+                                            : others[static_cast<size_t>(batch_row - 1)][index];
+  }
 };
 
-// Plans a whole sequence (options.training must be set). worth [num_tokens] is for chosen echoes. Throws
-// kInvalidArgument for contradicting options.
+// Plans a whole sequence (options.training must be set). worth [B * num_tokens] is for chosen echoes, of
+// B batch rows. Throws kInvalidArgument for contradicting options.
 SequencePlan plan_sequence(const WindowOptions& options, int64_t num_tokens,
                            std::span<const float> worth = {});
 

@@ -18,27 +18,37 @@ namespace {
 struct StepRows {
   std::vector<int32_t> ids, positions, key_positions;
   std::vector<int64_t> beacon_rows;
+  std::vector<uint8_t> mask;
 };
 
-StepRows make_rows(const PlannedStep& planned, std::span<const int32_t> ids, int64_t batch, int32_t beacon) {
-  const Step& step = planned.step;
-  StepRows rows;
-  rows.positions = step.positions;
-  rows.key_positions.resize(static_cast<size_t>(step.memory_rows()));
-  std::iota(rows.key_positions.begin(), rows.key_positions.end(), 0);
+// Where the rows of a step stand and what they see: appended, so that batch rows follow each other.
+void add_places(const Step& step, StepRows& rows) {
+  rows.positions.insert(rows.positions.end(), step.positions.begin(), step.positions.end());
+  const auto begin = static_cast<int64_t>(rows.key_positions.size());
+  rows.key_positions.resize(static_cast<size_t>(begin + step.memory_rows()));
+  std::iota(rows.key_positions.begin() + begin, rows.key_positions.end(), 0);
   std::copy(step.cached_positions.begin(), step.cached_positions.end(),
             rows.key_positions.end() - static_cast<int64_t>(step.cached_positions.size()));
   rows.key_positions.insert(rows.key_positions.end(), step.positions.begin(), step.positions.end());
-  const auto num_tokens = static_cast<int64_t>(ids.size()) / batch;
+  rows.mask.insert(rows.mask.end(), step.mask.begin(), step.mask.end());
+}
+
+StepRows make_rows(const SequencePlan& plan, size_t index, std::span<const int32_t> ids, int64_t batch,
+                   int32_t beacon) {
+  const PlannedStep& planned = plan.steps[index];
+  StepRows rows;
+  add_places(planned.step, rows);
+  for (const std::vector<Step>& other : plan.others) add_places(other[index], rows);
   for (int64_t b = 0; b < batch; ++b) {
+    const Step& step = plan.step(b, index);
     for (size_t r = 0; r < planned.tokens.size(); ++r) {
       int64_t token = planned.tokens[r];
       if (token < 0 && !step.echo_of.empty()) token = step.echo_of[r];
-      rows.ids.push_back(token < 0 ? beacon : ids[static_cast<size_t>(b * num_tokens + token)]);
+      rows.ids.push_back(token < 0 ? beacon : ids[static_cast<size_t>(b * plan.num_tokens + token)]);
     }
   }
-  for (size_t r = 0; r < step.slots.size(); ++r) {
-    if (step.slots[r] == SlotKind::kBeacon) rows.beacon_rows.push_back(static_cast<int64_t>(r));
+  for (size_t r = 0; r < planned.step.slots.size(); ++r) {
+    if (planned.step.slots[r] == SlotKind::kBeacon) rows.beacon_rows.push_back(static_cast<int64_t>(r));
   }
   return rows;
 }
@@ -66,20 +76,21 @@ Tape::Tape(const RecordedNetwork& network, const SequencePlan& plan, std::span<c
             network.config().num_key_value_heads * network.config().head_dim,
             at::TensorOptions(network.context().device).dtype(network.context().compute)) {
   BEACON_CHECK(static_cast<int64_t>(ids.size()) == batch_ * plan.num_tokens);
+  BEACON_CHECK(plan.others.empty() || std::ssize(plan.others) == batch_ - 1);
 }
 
 Tape::Recording Tape::forward(size_t index, std::span<const int64_t> hidden_rows, bool record) {
   const c10::AutoGradMode mode(record);
   const PlannedStep& planned = plan_.steps[index];
   const auto vocabulary = static_cast<int32_t>(network_.config().vocab_size);
-  const StepRows rows = make_rows(planned, ids_, batch_, vocabulary);
+  const StepRows rows = make_rows(plan_, index, ids_, batch_, vocabulary);
   RecordedRows in;
   in.ids = rows.ids;
   in.positions = rows.positions;
   in.key_positions = rows.key_positions;
   in.beacon_rows = rows.beacon_rows;
   in.copy_from = planned.step.copy_from;
-  in.mask = planned.step.mask;
+  in.mask = rows.mask;
   in.beacon_keys = planned.beacon_keys;
   in.echoes = plan_.echoes;
   in.hidden_rows = hidden_rows;

@@ -1,4 +1,5 @@
 // Losses and gradients of a sequence on the GPU against those in host memory.
+#include <algorithm>
 #include <map>
 
 #include "cuda/cuda_fixture.h"
@@ -35,16 +36,20 @@ class CudaTrainingTest : public CudaTest, public ::testing::WithParamInterface<B
   }
 
   Outcome run(const RecordingContext& context, int64_t tokens = 61) const {
-    const bool echo = GetParam() == BeaconAttention::kEcho;
+    const bool echo = is_echo(GetParam());
     BeaconParameters parameters = BeaconParameters::from(config_, weights_, {.q = true, .k = true, .v = true},
                                                          echo ? std::nullopt : std::optional(-1.0F));
     parameters.move_to(context.device);
     const RecordedNetwork net(config_, frozen_base(weights_, context.compute, context.device), parameters,
                               ops::Rope(config_.rope, config_.head_dim, config_.max_position_embeddings),
                               context);
-    const SequencePlan plan = plan_sequence(options_, tokens);
     std::vector<int32_t> ids;
-    for (int64_t i = 0; i < 2 * tokens; ++i) ids.push_back(static_cast<int32_t>(i * 7 % 20));
+    std::vector<float> worth;
+    for (int64_t i = 0; i < 2 * tokens; ++i) {
+      ids.push_back(static_cast<int32_t>(i * 7 % 20));
+      if (GetParam() == BeaconAttention::kChosenEcho) worth.push_back(static_cast<float>(i * i % 13));
+    }
+    const SequencePlan plan = plan_sequence(options_, tokens, worth);
     std::vector<std::vector<int32_t>> labels;
     for (int b = 0; b < 2; ++b) {
       labels.push_back(shifted_labels(options_, {ids.begin() + b * tokens, ids.begin() + (b + 1) * tokens}));
@@ -70,9 +75,12 @@ class CudaTrainingTest : public CudaTest, public ::testing::WithParamInterface<B
 };
 
 INSTANTIATE_TEST_SUITE_P(Rules, CudaTrainingTest,
-                         ::testing::Values(BeaconAttention::kFullCoverage, BeaconAttention::kEcho),
+                         ::testing::Values(BeaconAttention::kFullCoverage, BeaconAttention::kEcho,
+                                           BeaconAttention::kChosenEcho),
                          [](const auto& info) {
-                           return info.param == BeaconAttention::kEcho ? "echo" : "full";
+                           std::string name = to_string(info.param);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
                          });
 
 TEST_P(CudaTrainingTest, F32AgreesWithTheProcessor) {

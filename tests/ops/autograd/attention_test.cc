@@ -18,14 +18,15 @@ at::Tensor by_definition(const std::vector<at::Tensor>& inputs, const AttentionO
   const int64_t rows = q.size(1), keys = k.size(1), group = q.size(2) / k.size(2);
   const at::Tensor visible =
       options.mask.defined() ? options.mask.ne(0) : at::ones({rows, keys}, at::kBool).tril(keys - rows);
-  const at::Tensor seeing = visible.any(1, true);
+  const at::Tensor all_visible = visible.expand({q.size(0), rows, keys});
   std::vector<at::Tensor> batch;
   for (int64_t b = 0; b < q.size(0); ++b) {
+    const at::Tensor own = all_visible[b], seeing = own.any(1, true);
     std::vector<at::Tensor> heads;
     for (int64_t n = 0; n < q.size(2); ++n) {
       at::Tensor scores = at::mm(q[b].select(1, n), k[b].select(1, n / group).t()) * options.scale;
       if (inputs.size() > 3) scores = scores + inputs[3][n] * options.gated_keys.ne(0).to(q.scalar_type());
-      const at::Tensor weights = at::exp(scores) * visible.to(q.scalar_type());
+      const at::Tensor weights = at::exp(scores) * own.to(q.scalar_type());
       const at::Tensor sums = weights.sum(1, true) + seeing.logical_not().to(q.scalar_type());
       heads.push_back(at::mm(weights / sums, v[b].select(1, n / group)));
     }
@@ -150,6 +151,12 @@ TEST_P(AutogradAttentionTest, StridedInputs) {
               evaluate_exactly(exact_turned, {q, k, v}, direction), kRoundings);
 }
 
+TEST_P(AutogradAttentionTest, EachBatchRowUnderItsOwnMask) {
+  AttentionOptions options;
+  options.mask = at::rand({3, 20, 45}).gt(0.5).to(at::kByte);
+  expect_right({.batch = 3, .rows = 20, .keys = 45}, options);
+}
+
 TEST_P(AutogradAttentionTest, OnlyWhatIsAskedForIsDifferentiated) {
   const at::Tensor q = random({1, 6, 4, 16}), k = random({1, 9, 2, 16});
   const at::Tensor v = random({1, 9, 2, 16}).requires_grad_();
@@ -168,7 +175,8 @@ TEST_P(AutogradAttentionTest, WhatDoesNotFitIsRefused) {
   expect_error(ErrorCode::kInternal, "k.size(1) >= q.size(1)",
                [&] { attention(q, k, k, options, context()); });
   options.mask = at::ones({4, 4}, at::kByte);
-  expect_error(ErrorCode::kInternal, "options.mask.size(1)", [&] { attention(q, k, k, options, context()); });
+  expect_error(ErrorCode::kInternal, "options.mask.size(-1)",
+               [&] { attention(q, k, k, options, context()); });
 }
 
 // Flash attention runs on a GPU only, but what it is called with can be tried anywhere: the gate must be in
@@ -207,18 +215,19 @@ TEST_P(AutogradAttentionTest, TheGateFitsIntoFlashAttention) {
 
 // So does the masked kernel: the mask must be in the bias, and each head must meet its own keys.
 TEST_P(AutogradAttentionTest, TheMaskFitsIntoTheMaskedKernel) {
-  for (const int64_t kv_heads : {1, 3, 6}) {
-    SCOPED_TRACE(kv_heads);
+  for (const auto& [kv_heads, of_each] : {std::pair{1, false}, {3, false}, {6, false}, {3, true}}) {
+    SCOPED_TRACE(::testing::Message() << kv_heads << " KV heads, a mask of each: " << of_each);
     const int64_t rows = 11, keys = 37;
     AttentionOptions options;
     options.scale = 0.25;
     options.mask = at::rand({rows, keys}).gt(0.4).to(at::kByte);
-    options.mask.select(1, 5).fill_(1);
+    if (of_each) options.mask = at::rand({2, rows, keys}).gt(0.4).to(at::kByte);
+    options.mask.select(-1, 5).fill_(1);
     const std::vector<at::Tensor> inputs = {random({2, rows, 6, 16}), random({2, keys, kv_heads, 16}),
                                             random({2, keys, kv_heads, 16})};
     const Formula grouped = [&](const std::vector<at::Tensor>& leaves) {
       const MaskedArguments in = masked_arguments(leaves[0].to(compute()), leaves[1].to(compute()),
-                                                  leaves[2].to(compute()), options.mask);
+                                                  leaves[2].to(compute()), options);
       EXPECT_EQ(in.bias.stride(2) % 16, 0);
       const at::Tensor scores =
           at::matmul(in.q, in.k.transpose(2, 3)).to(at::kFloat) * options.scale + in.bias;
