@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Hides a number in Northanger Abbey (105,509 tokens), reads the novel with a model made for 8,192, asks for the number from the
-# memory, and asks the model that has read nothing the same. Window 1024 at ratio a holds (8192 - 1024) a + 1024 tokens; 16
-# is the smallest ratio that the adapter knows and that holds the novel. CODE is the number (default: five digits at random);
-# an argument is another question to ask.
+# Hides a number in Northanger Abbey (105,509 tokens), reads the novel with a model made for 8,192, asks for the number
+# from the memory, and asks the model that has read nothing the same. Window 1024 at ratio a holds (8192 - 1024) a + 1024
+# tokens; 16 is the smallest ratio that the adapter knows and that holds the novel. CODE is the number (default: five
+# digits at random); an argument is another question to ask.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 

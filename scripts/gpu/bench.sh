@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# bench.sh WORK OUT [MODEL [LENGTHS]]: reading and answering on the GPU with beacons (those that flash attention can do, then the default) and with full attention, a JSON line
+# bench.sh WORK OUT [MODEL [LENGTHS]]: reading and answering on the GPU with beacons (those that flash attention can do,
+# then the default) and with full attention, a JSON line
 # each, in OUT/bench.jsonl. MODEL is a checkpoint in WORK's reach; without one SmolLM2 is measured.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 out=${2:?expected a folder for the results} measured=${3:-$model} lengths=${4:-8192,32768,131072}

@@ -208,8 +208,7 @@ void check_combinations(const BeaconConfig& c, const std::string& what) {
           "{}: segmentation attention needs the placement append, found interleave", what);
   require(!(interleave && c.attention == BeaconAttentionRule::kStepExpansion && c.attend_prev), kCode,
           "{}: interleaved step-expansion needs attend_prev false, found true", what);
-  const bool echo =
-      c.attention == BeaconAttentionRule::kEcho || c.attention == BeaconAttentionRule::kChosenEcho;
+  const bool echo = is_echo(c.attention);
   require(interleave || !echo, kCode, "{}: {} attention needs the placement interleave, found append", what,
           to_string(c.attention));
   require(c.parallel_window == 1 || !echo, kCode, "{}: {} attention needs one parallel window, found {}",
@@ -235,6 +234,10 @@ void check_combinations(const BeaconConfig& c, const std::string& what) {
 }
 
 }  // namespace
+
+bool is_echo(BeaconAttentionRule attention) {
+  return attention == BeaconAttentionRule::kEcho || attention == BeaconAttentionRule::kChosenEcho;
+}
 
 std::string_view to_string(BeaconAttentionRule attention) {
   return kAttentionNames[static_cast<size_t>(attention)];

@@ -14,6 +14,7 @@ namespace beacon {
 
 enum class BeaconGeneration { kFirst = 1, kSecond = 2, kThird = 3 };
 enum class BeaconAttentionRule { kFullCoverage, kStepExpansion, kSegmentation, kEcho, kChosenEcho };
+bool is_echo(BeaconAttentionRule attention);
 enum class BeaconPlacement { kInterleave, kAppend };
 enum class RatioMix { kStepRandom, kInstanceRandom, kSequence, kAdapt };
 enum class BeaconEmbedInit { kEos, kBos };

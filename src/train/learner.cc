@@ -155,8 +155,7 @@ BeaconParameters Learner::initial_parameters() const {
 void Learner::check_same_rule() const {
   if (!model_->beacons_configured) return;
   const BeaconAttentionRule had = model_->beacons.attention;
-  const bool echo = had == BeaconAttentionRule::kEcho || had == BeaconAttentionRule::kChosenEcho;
-  require(echo == is_echo(window_.attention), ErrorCode::kInvalidArgument,
+  require(is_echo(had) == is_echo(window_.attention), ErrorCode::kInvalidArgument,
           "attention: expected {} as in the adapter to start from, found {}", to_string(had),
           config_.attention);
 }

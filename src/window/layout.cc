@@ -11,23 +11,14 @@ bool shares_next_position(const WindowOptions& options) {
   return options.placement == Placement::kInterleave && options.attention == BeaconAttention::kStepExpansion;
 }
 
-// Raw rows count on from each other; an echo stands where its token stands.
-int64_t position_among_echoes(const Layout& layout, SlotKind kind, int64_t token) {
-  const auto is_source = [&](const Row& row) {
-    return row.kind == SlotKind::kRaw && (kind == SlotKind::kRaw || row.token == token);
-  };
-  const auto found = std::find_if(layout.rows.rbegin(), layout.rows.rend(), is_source);
-  if (found == layout.rows.rend()) return layout.parts.back().memory_rows;
-  return found->position + (kind == SlotKind::kRaw ? 1 : 0);
-}
-
-int64_t next_position(const Layout& layout, const WindowOptions& options, SlotKind kind, int64_t token) {
-  if (is_echo(options.attention)) return position_among_echoes(layout, kind, token);
+int64_t next_position(const Layout& layout, const WindowOptions& options, int64_t token) {
   const int64_t start = layout.parts.back().memory_rows;
   const int32_t window = static_cast<int32_t>(layout.parts.size()) - 1;
   if (layout.rows.empty()) return start;
   const Row& last = layout.rows.back();
   if (last.window != window || last.kind == SlotKind::kReplica) return start;
+  // Positions run with the tokens, and an echo stands where its token stands.
+  if (is_echo(options.attention)) return last.position + token - last.token;
   const bool shared = last.kind == SlotKind::kBeacon && shares_next_position(options);
   return last.position + (shared ? 0 : 1);
 }
@@ -65,17 +56,16 @@ int64_t appended_position(const Layout& layout, const WindowOptions& options, in
 void add_cached_rows(Layout& layout, const PlannerState& state, const WindowOptions& options) {
   layout.rows.reserve(state.open.size());
   for (const OpenRow& row : state.open)
-    add_row(layout, row.kind, row.token, row.span_begin, next_position(layout, options, row.kind, row.token));
+    add_row(layout, row.kind, row.token, row.span_begin, next_position(layout, options, row.token));
   layout.cached_rows = static_cast<int64_t>(layout.rows.size());
 }
 
 void add_raw(Layout& layout, const WindowOptions& options, int64_t token) {
-  add_row(layout, SlotKind::kRaw, token, token, next_position(layout, options, SlotKind::kRaw, token));
+  add_row(layout, SlotKind::kRaw, token, token, next_position(layout, options, token));
 }
 
 void add_interleaved_beacon(Layout& layout, const WindowOptions& options, int64_t token, int64_t span_begin) {
-  add_row(layout, SlotKind::kBeacon, token, span_begin,
-          next_position(layout, options, SlotKind::kBeacon, token));
+  add_row(layout, SlotKind::kBeacon, token, span_begin, next_position(layout, options, token));
 }
 
 void add_appended_beacons(Layout& layout, const WindowOptions& options, int ratio) {

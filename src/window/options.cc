@@ -69,8 +69,7 @@ void check_rules(const WindowOptions& o) {
         "placement: expected append for a checkpoint of the first or second generation, found interleave");
     require(o.attention != BeaconAttention::kSegmentation, kBad,
             "attention: expected full-coverage, step-expansion, echo or chosen-echo with interleave, found "
-            "segmentation; "
-            "use append");
+            "segmentation; use append");
     require(o.attention != BeaconAttention::kStepExpansion || !o.attend_prev, kBad,
             "attend_prev: expected false with interleave and step-expansion, found true");
     require(o.attention != BeaconAttention::kStepExpansion || o.stride == o.window, kBad,

@@ -7,7 +7,7 @@
 namespace beacon::ops::autograd {
 
 // kPlain: compositions of torch's own operations, the slow twins. kFused: our kernels with their own
-// backward on the CPU; on a GPU flash attention, and the plain compositions for the rest.
+// backward on the CPU; on a GPU torch's fused attention and norm, and the plain compositions for the rest.
 enum class Recording { kPlain, kFused };
 
 // A value: copy it, share it between threads.

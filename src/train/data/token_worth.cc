@@ -27,8 +27,7 @@ std::vector<float> token_worth(const Dataset& data, int64_t vocabulary) {
   }
   require(all_seen > 0, ErrorCode::kInvalidArgument,
           "attention chosen-echo: expected samples with questions, whose answers tell what a token is worth, "
-          "found "
-          "prose alone; add such samples, or start from an adapter with chosen echoes");
+          "found prose alone; add such samples, or start from an adapter with chosen echoes");
   std::vector<float> worth;
   for (size_t id = 0; id < seen.size(); ++id) {
     worth.push_back(static_cast<float>((learnt[id] + kPrior * all_learnt / all_seen) / (seen[id] + kPrior)));
