@@ -141,6 +141,21 @@ class TrainTest(BeaconTestCase):
                      for value in floats(data)]
             self.assertEqual(gates, expected)
 
+    def test_chosen_echoes_bring_the_worth_of_tokens(self):
+        """Counted over samples with questions, exported, kept by a run that goes on without any."""
+        pairs = [{"input": "the sea was calm and lamp " * 2 + "held " * (i % 3), "output": "the lamp"} for i in range(12)]
+        self.file("pairs.jsonl", "".join(json.dumps(pair) + "\n" for pair in pairs))
+        chosen = {"attention": "chosen-echo", "gate": None, "distillation_weight": 0, "min_length": 20, "max_length": 90,
+                  "grouping": "strides", "accumulation": 1, "steps": 2}
+        adapter = self.folder / self.train("chosen", data=["pairs.jsonl"], **chosen)["adapter"]
+        self.assertEqual(json.loads((adapter / "beacon_config.json").read_text())["beacon_attn"], "chosen-echo")
+        name = "model.beacon_token_worth"
+        worth = floats(read_tensors(adapter / "beacon.safetensors")[0][name])
+        self.assertGreater(max(worth), 3 * min(worth))
+        more = self.folder / self.train("chosen-on", adapter=str(adapter), **chosen)["adapter"]
+        self.assertEqual(floats(read_tensors(more / "beacon.safetensors")[0][name]), worth)
+        self.assert_error(("train", "--config", self.config("prose", **chosen)), 2, "prose alone")
+
     def test_echoes_stay_echoes(self):
         echoes = {"attention": "echo", "gate": None}
         adapter = str(self.folder / self.train("echoes", steps=8, **echoes)["adapter"])

@@ -131,6 +131,36 @@ TEST(SplitAndMerge, AcceptsANewAdapter) {
   EXPECT_EQ(Checkpoint::open(folder / "again")->beacon_fingerprint(), old->fingerprint());
 }
 
+TEST(SplitAndMerge, KeepsTheWorthOfTokens) {
+  TempFolder folder;
+  copy_model("param_qkvo", folder / "merged");
+  split_merged(folder / "merged", folder / "base", folder / "adapter");
+  const auto old = Adapter::open(folder / "adapter");
+  const int64_t vocabulary = Checkpoint::open(folder / "base")->config().vocab_size;
+  BeaconConfig config = old->config();
+  config.attention = BeaconAttentionRule::kChosenEcho;
+  config.placement = BeaconPlacement::kInterleave;
+  for (const int64_t wrong : {0, 1}) {
+    const std::vector<float> worth(static_cast<size_t>(vocabulary + wrong), 0.5F);
+    std::vector<TensorView> tensors = old->tensors();
+    TensorView& view = tensors.emplace_back();
+    view.name = kTokenWorth;
+    view.dtype = DType::kF32;
+    view.shape = {vocabulary + wrong};
+    view.bytes = std::as_bytes(std::span(worth));
+    const auto name = std::to_string(wrong);
+    write_adapter(folder / ("new" + name), config, {}, tensors);
+    const auto merge_it = [&] { merge(folder / "base", folder / ("new" + name), folder / ("again" + name)); };
+    if (wrong != 0) {
+      expect_error(ErrorCode::kMismatch, {kTokenWorth, "should have shape"}, merge_it);
+      continue;
+    }
+    merge_it();
+    EXPECT_EQ(Checkpoint::open(folder / "again0")->beacon()->attention, BeaconAttentionRule::kChosenEcho);
+    ASSERT_NE(Checkpoint::open(folder / "again0")->find(kTokenWorth), nullptr);
+  }
+}
+
 TEST(SplitAndMerge, RefusesWhatDoesNotBelongTogether) {
   TempFolder folder;
   copy_model("param_qkvo", folder / "merged");
