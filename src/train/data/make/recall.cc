@@ -17,8 +17,8 @@ constexpr Named kNames[] = {{Task::kPasskey, "passkey"},    {Task::kNeedle, "nee
                             {Task::kContinue, "continue"},  {Task::kReconstruct, "reconstruct"},
                             {Task::kSeveral, "several"},    {Task::kDense, "dense"}};
 
-// `owner` tells many secrets of a kind apart; empty: there is one.
-Recall passkey(const std::string& owner, UsedWords& used, Random& random) {
+// `owner` tells many secrets of a kind apart; empty: there is one. `kind_of_all` empty: any kind.
+Recall passkey(std::string_view kind_of_all, const std::string& owner, UsedWords& used, Random& random) {
   static const Words kStatements = {
       "The {kind} is {value}. Remember it. {value} is the {kind}.",
       "Do not forget the {kind}: it is {value}.",
@@ -33,9 +33,10 @@ Recall passkey(const std::string& owner, UsedWords& used, Random& random) {
   static const Words kAnswers = {"The {kind} is {value}.", "The {kind} is {value}.", "It is {value}.",
                                  "{value}"};
   Slots slots;
-  const std::string kind = owner.empty()
-                               ? used.fresh([&] { return std::string(random.pick(secret_kinds())); })
-                               : fmt::format("{} of {}", random.pick(secret_kinds()), owner);
+  const auto draw_kind = [&] { return std::string(random.pick(secret_kinds())); };
+  const std::string kind =
+      owner.empty() ? used.fresh(draw_kind)
+                    : fmt::format("{} of {}", kind_of_all.empty() ? draw_kind() : kind_of_all, owner);
   slots.push_back(fmt::arg("kind", kind));
   slots.push_back(fmt::arg("value", used.fresh([&] { return draw_secret(random); })));
   Recall recall;
@@ -145,11 +146,14 @@ Recall key_value(int64_t most_entries, UsedWords& used, Random& random) {
 
 Recall dense(int64_t count, UsedWords& used, Random& random) {
   Recall all;
+  // Half of the texts have secrets of one kind, which nothing but their owners tells apart.
+  const std::string_view kind = random.below(2) == 0 ? std::string_view() : random.pick(secret_kinds());
   for (int64_t i = 0; i < count; ++i) {
     const bool secret = random.below(2) == 0;
-    // The first secret stays without an owner: that is how single ones are asked for.
-    const std::string owner = i == 0 ? "" : used.fresh([&] { return draw_name(random); });
-    const Recall one = secret || i == 0 ? passkey(owner, used, random) : needle(used, random);
+    // The first of several kinds stays without an owner: that is how single ones are asked for.
+    const bool alone = i == 0 && kind.empty();
+    const std::string owner = alone ? "" : used.fresh([&] { return draw_owner(random); });
+    const Recall one = secret || alone ? passkey(kind, owner, used, random) : needle(used, random);
     all.planted.push_back(one.planted[0]);
     all.questions.push_back(one.questions[0]);
   }
@@ -193,7 +197,7 @@ bool UsedWords::contains(const std::string& word) const {
 Recall make_recall(Task task, int64_t entries, UsedWords& used, Random& random) {
   switch (task) {
     case Task::kPasskey:
-      return passkey("", used, random);
+      return passkey("", "", used, random);
     case Task::kNeedle:
       return needle(used, random);
     case Task::kKeyValue:

@@ -58,9 +58,30 @@ const Words& secret_kinds() {
   return kWords;
 }
 
+const Words& rooms() {
+  static const Words kWords = {"library",    "kitchen",    "stable",    "chapel",  "attic",   "cellar",
+                               "garden",     "study",      "tower",     "nursery", "pantry",  "workshop",
+                               "gallery",    "orchard",    "boathouse", "laundry", "armoury", "bakery",
+                               "guest room", "lighthouse", "mill",      "school",  "theatre", "vault"};
+  return kWords;
+}
+
 std::string draw_name(Random& random) {
   const std::string_view first = random.pick(first_names());
   return fmt::format("{} {}", first, random.pick(last_names()));
+}
+
+std::string draw_owner(Random& random) {
+  switch (random.below(4)) {
+    case 0:
+      return fmt::format("the {}", random.pick(rooms()));
+    case 1: {
+      const std::string_view thing = random.pick(things());
+      return fmt::format("the {} from {}", thing, random.pick(places()));
+    }
+    default:
+      return draw_name(random);
+  }
 }
 
 std::string draw_secret(Random& random) {

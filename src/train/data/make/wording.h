@@ -20,8 +20,12 @@ const Words& things();  // singular, without an article
 const Words& professions();
 const Words& secret_kinds();  // "pass key", "access code", ...
 
+const Words& rooms();  // of a house and around it
+
 // A name of two words.
 std::string draw_name(Random& random);
+// Who or what a secret belongs to: most often a name, else "the kitchen", "the violin from Riga".
+std::string draw_owner(Random& random);
 // 3 to 7 digits, most often 5, the first not 0; now and then a word and digits.
 std::string draw_secret(Random& random);
 
