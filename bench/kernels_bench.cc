@@ -126,7 +126,43 @@ BENCHMARK(linear)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::
   }
 });
 
-// A layer's widest product, of 576 by 1,536; range(0) the type, range(1) rows of activations.
+// A layer's widest product, of 576 (768) by 1,536, from the second cache; range(0) the type, range(1) rows of
+// activations of 15 bits.
+void linear_layer(benchmark::State& state) {
+  const auto type = static_cast<DType>(state.range(0));
+  const int64_t rows = state.range(1), out = 1536, in = dtype_info(type).block_elements == 256 ? 768 : 576;
+  const auto row_bytes = static_cast<int64_t>(*dtype_bytes(type, static_cast<uint64_t>(in)));
+  const int64_t groups = (in + 127) / 128;
+  std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
+  const auto x = normal(rows * in);
+  std::vector<kernels::Q15Group> q(static_cast<size_t>(rows * groups));
+  std::vector<float> y(static_cast<size_t>(rows * out));
+  for (int64_t r = 0; r < rows; ++r)
+    kernels::quantize_activations_q15(x.data() + r * in, q.data() + r * groups, in);
+  for (auto _ : state) {
+    kernels::linear_rows_q15({.weight_type = type,
+                              .weight = weight.data(),
+                              .weight_row_bytes = row_bytes,
+                              .x = q.data(),
+                              .x_stride = groups,
+                              .y = y.data(),
+                              .y_stride = out,
+                              .rows = rows,
+                              .in = in},
+                             0, out);
+    benchmark::DoNotOptimize(y.data());
+  }
+  state.SetLabel(std::string(dtype_info(type).name) + " " + kernels::active_isa_name());
+  state.counters["FLOPS"] = rate(2.0 * static_cast<double>(out * in * rows));
+}
+BENCHMARK(linear_layer)->Unit(benchmark::kMicrosecond)->Apply([](benchmark::internal::Benchmark* b) {
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
+                           DType::kQ5_K, DType::kQ6_K}) {
+    for (const int64_t rows : {1, 2, 3, 4, 8, 16}) b->Args({static_cast<int64_t>(type), rows});
+  }
+});
+
+// The same for many rows.
 void linear_matrix(benchmark::State& state) {
   const auto type = static_cast<DType>(state.range(0));
   const int64_t rows = state.range(1), in = 576, out = 1536;

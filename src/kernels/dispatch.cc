@@ -49,6 +49,8 @@ void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_e
   active_table().linear_rows_q15(params, o_begin, o_end);
 }
 
+int64_t most_rows_q15() noexcept { return active_table().most_rows_q15; }
+
 void round_tile_q15(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
                     float* sums) noexcept {
   active_table().round_tile_q15(x, x_stride, rows, n, q, scale, sums);

@@ -25,6 +25,7 @@ struct KernelTable {
   void (*linear_rows)(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
   void (*quantize_activations_q15)(const float* x, Q15Group* dst, int64_t n) noexcept;
   void (*linear_rows_q15)(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
+  int64_t most_rows_q15;
   void (*round_tile_q15)(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
                          float* sums) noexcept;
   void (*linear_matrix_q15)(const LinearMatrixParams& params, int64_t o_begin, int64_t o_end) noexcept;

@@ -1,6 +1,7 @@
 #include "model/transformer.h"
 
 #include <ATen/Functions.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -101,6 +102,26 @@ std::vector<int32_t> key_positions(const ForwardRows& in, int64_t keys) {
 at::Tensor sliding_mask(const at::Tensor& mask, int64_t rows, int64_t keys, int64_t window) {
   at::Tensor visible = mask.defined() ? mask.clone() : at::ones({rows, keys}, at::kByte).tril(keys - rows);
   return visible.triu_(keys - rows - window + 1);
+}
+
+}  // namespace
+
+namespace {
+
+// body(i) for each of n sequences, side by side where they are many: what each of them costs is less
+// arithmetic than the making of tensors.
+template <typename Body>
+void each_sequence(size_t n, at::Device device, const Body& body) {
+  constexpr size_t kMany = 4;
+  if (n < kMany || !device.is_cpu()) {
+    for (size_t i = 0; i < n; ++i) body(i);
+    return;
+  }
+  const bool inference = c10::InferenceMode::is_enabled();  // each thread has its own
+  ops::parallel_each(static_cast<int64_t>(n), [&](int64_t i) {
+    const c10::InferenceMode same(inference);
+    body(static_cast<size_t>(i));
+  });
 }
 
 }  // namespace
@@ -273,7 +294,31 @@ void Transformer::project(const Step& step, const at::Tensor& x,
   }
 }
 
-at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index, const at::Tensor& q,
+ops::AttentionCall Transformer::attention_call(const Part& all, const Part& wanted, size_t index,
+                                               const at::Tensor& q, const at::Tensor& turned,
+                                               const at::Tensor& out) const {
+  const std::vector<int64_t> heads = {wanted.batch * wanted.rows, config_.num_attention_heads,
+                                      config_.head_dim};
+  ops::apply_rope(wanted.of(q).view(heads), wanted.table, wanted.of(turned).view(heads));
+  const std::vector<int64_t> sizes = {wanted.batch, wanted.rows, q.size(1)};
+  const auto layer = static_cast<int64_t>(index);
+  const at::Tensor& gate = weights_.layers[index].beacon.gate;
+  ops::AttentionCall call;
+  call.q = wanted.of(turned).view(sizes);
+  call.k = visible_keys(all, layer);
+  call.v = all.memory->values(layer, all.rows);
+  if (call.v.scalar_type() != call.k.scalar_type()) call.v = ops::float_rows(call.v);
+  call.out = wanted.of(out).view(sizes);
+  call.options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  call.options.mask = wanted.mask;
+  if (gate.defined() && wanted.beacon_keys.defined()) {
+    call.options.gate = gate;
+    call.options.gated_keys = wanted.beacon_keys;
+  }
+  return call;
+}
+
+at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index, const NewRows& rows,
                                TransformerScratch& scratch) const {
   // Queries go to bf16 when they are many and the keys are.
   const auto key_type = rope_.follows_length() ? at::kFloat : all.parts[0].memory->geometry().type;
@@ -281,32 +326,18 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
                                 [](const Part& part) { return part.rows > ops::kFewQueries; });
   // A GPU's do at any number: it would convert all keys otherwise.
   const auto type = (many || !device_.is_cpu()) && key_type != at::kFloat ? wanted.type : at::kFloat;
+  const at::Tensor& q = rows.q;
   const at::Tensor turned =
       type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type, device_);
   const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type, device_);
-  const at::Tensor& gate = weights_.layers[index].beacon.gate;
-  const auto layer = static_cast<int64_t>(index);
-  c10::SmallVector<ops::AttentionCall, 1> calls;
-  for (size_t i = 0; i < wanted.parts.size(); ++i) {
-    const Part& part = wanted.parts[i];
-    if (part.rows == 0) continue;
-    const std::vector<int64_t> heads = {part.batch * part.rows, config_.num_attention_heads,
-                                        config_.head_dim};
-    ops::apply_rope(part.of(q).view(heads), part.table, part.of(turned).view(heads));
-    const std::vector<int64_t> sizes = {part.batch, part.rows, q.size(1)};
-    ops::AttentionCall& call = calls.emplace_back();
-    call.q = part.of(turned).view(sizes);
-    call.k = visible_keys(all.parts[i], layer);
-    call.v = part.memory->values(layer, all.parts[i].rows);
-    if (call.v.scalar_type() != call.k.scalar_type()) call.v = ops::float_rows(call.v);
-    call.out = part.of(attended).view(sizes);
-    call.options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
-    call.options.mask = part.mask;
-    if (gate.defined() && part.beacon_keys.defined()) {
-      call.options.gate = gate;
-      call.options.gated_keys = part.beacon_keys;
-    }
-  }
+  c10::SmallVector<ops::AttentionCall, 1> calls(all.parts.size());
+  each_sequence(all.parts.size(), device_, [&](size_t i) {
+    const Part &part = all.parts[i], &last = wanted.parts[i];
+    part.memory->write(static_cast<int64_t>(index), part.of(rows.k), part.of(rows.v), part.table);
+    if (last.rows > 0) calls[i] = attention_call(part, last, index, q, turned, attended);
+  });
+  calls.erase(std::remove_if(calls.begin(), calls.end(), [](const auto& call) { return !call.q.defined(); }),
+              calls.end());
   ops::attention_group({calls.data(), calls.size()}, scratch.attention);
   return attended;
 }
@@ -314,27 +345,24 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
 at::Tensor Transformer::attention_block(const Step& all, const Step& wanted, size_t index,
                                         const at::Tensor& normed, TransformerScratch& scratch) const {
   const LayerWeights& w = weights_.layers[index];
-  const at::Tensor k = scratch.k.matrix(normed.size(0), w.k.out, all.type, device_);
-  const at::Tensor v = scratch.v.matrix(normed.size(0), w.v.out, all.type, device_);
-  const Projection to_k{w.k, w.beacon.k, k}, to_v{w.v, w.beacon.v, v};
+  NewRows rows;
+  rows.k = scratch.k.matrix(normed.size(0), w.k.out, all.type, device_);
+  rows.v = scratch.v.matrix(normed.size(0), w.v.out, all.type, device_);
+  rows.q = scratch.q.matrix(wanted.rows, w.q.out, wanted.type, device_);
+  const Projection to_k{w.k, w.beacon.k, rows.k}, to_v{w.v, w.beacon.v, rows.v},
+      to_q{w.q, w.beacon.q, rows.q};
   // The wanted rows' queries in the same go, where they are all rows.
-  const at::Tensor q = scratch.q.matrix(wanted.rows, w.q.out, wanted.type, device_);
-  const Projection to_q{w.q, w.beacon.q, q};
-  const bool together = wanted.rows == all.rows;
-  if (together) {
+  if (wanted.rows == all.rows) {
     project(all, normed, {to_q, to_k, to_v}, scratch);
   } else {
     project(all, normed, {to_k, to_v}, scratch);
+    if (wanted.rows > 0) project(wanted, rows_of(normed, all, wanted), {to_q}, scratch);
   }
-  repeat_rows(all, k);
-  repeat_rows(all, v);
-  for (const Part& part : all.parts)
-    part.memory->write(static_cast<int64_t>(index), part.of(k), part.of(v), part.table);
+  repeat_rows(all, rows.k);
+  repeat_rows(all, rows.v);
+  repeat_rows(wanted, rows.q);
+  const at::Tensor attended = attend(all, wanted, index, rows, scratch);
   if (wanted.rows == 0) return {};
-
-  if (!together) project(wanted, rows_of(normed, all, wanted), {to_q}, scratch);
-  repeat_rows(wanted, q);
-  const at::Tensor attended = attend(all, wanted, index, q, scratch);
   const at::Tensor branch = scratch.branch.matrix(wanted.rows, config_.hidden_size, wanted.type, device_);
   project(wanted, attended, {{w.o, w.beacon.o, branch}}, scratch);
   return branch;

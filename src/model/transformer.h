@@ -99,8 +99,15 @@ class Transformer {
   void project(const Step& step, const at::Tensor& x, std::initializer_list<Projection> projections,
                TransformerScratch& scratch) const;
   at::Tensor visible_keys(const Part& part, int64_t layer) const;
-  // The wanted queries of each sequence over its memory, in scratch.
-  at::Tensor attend(const Step& all, const Step& wanted, size_t layer, const at::Tensor& q,
+  // The projected rows of one layer: k and v of all of them, q of those that are wanted. In scratch.
+  struct NewRows {
+    at::Tensor q, k, v;
+  };
+  // Of one sequence: turns the queries, from q to `turned`, that are to see its memory.
+  ops::AttentionCall attention_call(const Part& all, const Part& wanted, size_t layer, const at::Tensor& q,
+                                    const at::Tensor& turned, const at::Tensor& out) const;
+  // Writes keys and values, then the wanted queries of each sequence over its memory, in scratch.
+  at::Tensor attend(const Step& all, const Step& wanted, size_t layer, const NewRows& rows,
                     TransformerScratch& scratch) const;
   // Both return what is to be added to the residual, in scratch. Keys and values of `all` rows are written,
   // the result is that of the `wanted` ones.

@@ -15,6 +15,8 @@ namespace {
 
 // A piece of weights should be some 100 KB, or waking a thread costs more than it brings.
 constexpr int64_t kBytesOfAPiece = 100000;
+// Its rows of weights are a multiple of this, as kernels::linear_rows_q15 likes it.
+constexpr int64_t kRowsOfAPiece = 16;
 
 void expand_into(const Weight& weight, const at::Tensor& target) {
   const int64_t row_bytes = weight.row_bytes();
@@ -114,7 +116,9 @@ void linear_blocks(const at::Tensor& x, std::span<const LinearTarget> targets, L
     for (const LinearTarget& target : targets) {
       const int64_t row_bytes = target.weight->row_bytes();
       const auto row_from = [&](int64_t byte) {
-        return std::clamp((byte - first + row_bytes - 1) / row_bytes, int64_t{0}, target.weight->out);
+        const int64_t row = (byte - first + row_bytes - 1) / row_bytes;
+        return std::clamp((row + kRowsOfAPiece - 1) / kRowsOfAPiece * kRowsOfAPiece, int64_t{0},
+                          target.weight->out);
       };
       const int64_t o_begin = begin <= first ? 0 : row_from(begin);
       const int64_t o_end = end <= first ? 0 : row_from(end);
@@ -231,7 +235,7 @@ void linear_many_rows(const at::Tensor& x, std::span<const LinearTarget> targets
 
 bool are_few(int64_t rows, const Weight& weight, const LinearContext& context) {
   const bool whole = context.compute == at::kFloat && context.integers && is_quantised(weight.dtype);
-  return rows <= (whole ? kFewIntegerRows : kFewRows);
+  return rows <= (whole ? kernels::most_rows_q15() : kFewRows);
 }
 
 void check_shapes(const at::Tensor& x, const Weight& weight, const at::Tensor& y) {

@@ -50,8 +50,8 @@ struct LinearContext {
 
 // Up to this many rows are multiplied straight from the blocks; more are worth expanding the weight first.
 inline constexpr int64_t kFewRows = 12;
-// In whole numbers of 15-bit activations (context.integers), where many rows need no expanded weight.
-inline constexpr int64_t kFewIntegerRows = 6;
+// In whole numbers of 15-bit activations (context.integers), where many rows need no expanded weight, it is
+// kernels::most_rows_q15().
 
 // y = x W^T + bias, W with its low-rank part. x [R, I] and y [R, O] with unit column stride, f32 or, when
 // context.compute is bf16, either of them bf16; no overlap. Many rows run through torch's GEMM in

@@ -302,8 +302,12 @@ TEST(Sampler, RefusesBadLogitsAndKeepsItsState) {
   const auto before = s.state();
   EXPECT_EQ(code_of([&] { s.sample(std::vector<float>{}, {}); }), ErrorCode::kInvalidArgument);
   const std::vector<std::vector<float>> bad{{1, kNaN}, {kNaN}, {1, kInf}, {-kInf, -kInf}};
-  for (const auto& logits : bad)
+  Sampler greedy(SamplingOptions{});
+  EXPECT_EQ(code_of([&] { greedy.sample(std::vector<float>{}, {}); }), ErrorCode::kInvalidArgument);
+  for (const auto& logits : bad) {
     EXPECT_EQ(code_of([&] { s.sample(logits, {}); }), ErrorCode::kBadFile) << logits.size();
+    EXPECT_EQ(code_of([&] { greedy.sample(logits, {}); }), ErrorCode::kBadFile) << logits.size();
+  }
   const std::vector<float> good{1, 2};
   EXPECT_EQ(code_of([&] { s.sample(good, std::vector<int32_t>{2}); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code_of([&] { s.sample(good, std::vector<int32_t>{-1, 0}); }), ErrorCode::kInvalidArgument);

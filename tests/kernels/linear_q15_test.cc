@@ -101,6 +101,7 @@ std::vector<Product> products() {
       if (!long_blocks || in == 768) all.push_back({type, in});
     }
   }
+  for (const DType type : {DType::kQ4_1, DType::kQ6_K}) all.push_back({type, 2304});
   return all;
 }
 
@@ -108,8 +109,8 @@ std::vector<Product> products() {
 // most sum |w| |x| (with the minima counted apart, which are at most 63 * 0.25 * 0.25 in size).
 TEST_P(LinearQ15Test, EqualsTheReferenceOnTheSameBlocks) {
   for (const auto& [type, in] : products()) {
-    for (const int64_t rows : {1, 2, 3, 4, 7, 8, 12, 16}) {
-      const int64_t out = 11;
+    for (const int64_t rows : {1, 2, 3, 4, 7, 8, 12, 19}) {
+      const int64_t out = 37;
       const WeightRows weights = random_weights(type, out, in, random_);
       const auto x = quantize(normal(rows * in), in);
       const auto bias = normal(out);
@@ -126,8 +127,8 @@ TEST_P(LinearQ15Test, EqualsTheReferenceOnTheSameBlocks) {
                         .rows = rows,
                         .in = in,
                         .accumulate = rows == 3};
-      linear_rows_q15(p, 0, 4);
-      linear_rows_q15(p, 4, out);
+      linear_rows_q15(p, 0, 20);
+      linear_rows_q15(p, 20, out);
       p.y = expected.data();
       reference::linear_rows_q15(p, 0, out);
       double size = 0;
@@ -138,31 +139,42 @@ TEST_P(LinearQ15Test, EqualsTheReferenceOnTheSameBlocks) {
   }
 }
 
-TEST_P(LinearQ15Test, ARowIsTheSameAloneAndInAnySplit) {
+// Bit by bit; how many rows there are may change roundings, which EqualsTheReferenceOnTheSameBlocks bounds.
+TEST_P(LinearQ15Test, ARowIsTheSameInAnySplitAndBesideAnyOthers) {
   for (const auto& [type, in] : products()) {
-    const int64_t out = 13;
-    const int64_t rows = 15;
-    const WeightRows weights = random_weights(type, out, in, random_);
-    const auto x = quantize(normal(rows * in), in);
-    LinearQ15Params p{.weight_type = type,
-                      .weight = weights.bytes.data(),
-                      .weight_row_bytes = weights.row_bytes,
-                      .x = x.data(),
-                      .x_stride = groups_of(in),
-                      .y_stride = out,
-                      .rows = rows,
-                      .in = in};
-    std::vector<float> together(rows * out), alone(rows * out);
-    p.y = together.data();
-    linear_rows_q15(p, 0, out);
-    p.rows = 1;
-    for (int64_t r = 0; r < rows; ++r) {
-      p.x = x.data() + r * p.x_stride;
-      p.y = alone.data() + r * out;
-      linear_rows_q15(p, 0, r % out);
-      linear_rows_q15(p, r % out, out);
+    for (const int64_t rows : {2, 7, 19}) {
+      const int64_t out = 37;
+      const WeightRows weights = random_weights(type, out, in, random_);
+      const auto values = normal(rows * in);
+      const auto x = quantize(values, in);
+      LinearQ15Params p{.weight_type = type,
+                        .weight = weights.bytes.data(),
+                        .weight_row_bytes = weights.row_bytes,
+                        .x_stride = groups_of(in),
+                        .y_stride = out,
+                        .rows = rows,
+                        .in = in};
+      std::vector<float> whole(rows * out), split(rows * out), beside(rows * out);
+      p.x = x.data();
+      p.y = whole.data();
+      linear_rows_q15(p, 0, out);
+      SCOPED_TRACE(testing::Message() << dtype_info(type).name << " in " << in << " rows " << rows);
+      for (const int64_t at : {0, 1, 16, 21}) {
+        p.y = split.data();
+        linear_rows_q15(p, 0, at);
+        linear_rows_q15(p, at, out);
+        EXPECT_EQ(split, whole) << at;
+      }
+      for (const int64_t r : {int64_t{0}, rows - 1}) {
+        auto others = normal(rows * in);
+        std::copy_n(values.begin() + r * in, in, others.begin() + r * in);
+        const auto other_groups = quantize(others, in);
+        p.x = other_groups.data();
+        p.y = beside.data();
+        linear_rows_q15(p, 0, out);
+        for (int64_t o = 0; o < out; ++o) ASSERT_EQ(beside[r * out + o], whole[r * out + o]) << r << " " << o;
+      }
     }
-    EXPECT_EQ(together, alone) << dtype_info(type).name << " in " << in;
   }
 }
 

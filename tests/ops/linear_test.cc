@@ -1,5 +1,6 @@
 #include "ops/linear.h"
 
+#include "kernels/linear.h"
 #include "ops/tensor_check.h"
 #include "ops/weight_maker.h"
 
@@ -136,8 +137,8 @@ at::Tensor rounded_to_blocks(const at::Tensor& x) {
 // With bf16 few rows, with integers all.
 TEST_F(LinearTest, ActivationsOfQuantisedWeightsAreRoundedTo15Bits) {
   for (const DType type : {DType::kQ8_0, DType::kQ4_1}) {
-    for (const int64_t rows : {int64_t{1}, int64_t{5}, kFewIntegerRows, kFewIntegerRows + 2, kFewRows,
-                               kFewRows + 1, int64_t{40}}) {
+    for (const int64_t rows : {int64_t{1}, int64_t{5}, kernels::most_rows_q15(), kernels::most_rows_q15() + 2,
+                               kFewRows, kFewRows + 1, int64_t{40}}) {
       SCOPED_TRACE(::testing::Message() << dtype_info(type).name << ", rows " << rows);
       context_.integers = rows % 2 == 0 || rows > kFewRows;
       context_.compute = context_.integers ? at::kFloat : at::kBFloat16;
@@ -174,7 +175,7 @@ TEST_F(LinearTest, AGroupGivesTheBitsOfItsParts) {
   }
   made[1].weight.bias = at::randn({301});
   for (const bool integers : {false, true}) {
-    for (const int64_t rows : {int64_t{1}, kFewIntegerRows + 1, kFewRows, kFewRows + 1}) {
+    for (const int64_t rows : {int64_t{1}, kernels::most_rows_q15() + 1, kFewRows, kFewRows + 1}) {
       context_.integers = integers;
       context_.compute = integers || rows % 2 == 0 ? at::kFloat : at::kBFloat16;
       SCOPED_TRACE(::testing::Message()

@@ -29,6 +29,7 @@ template <int group_bytes, int offset, bool has_minimum = false, bool two_scales
           bool is_signed = false>
 struct ByteFormat {
   static constexpr int kGroupBytes = group_bytes, kOffset = offset;
+  static constexpr int kBlockBytes = 0;  // where blocks of 32 lie one behind the other, theirs
   static constexpr bool kHasMinimum = has_minimum, kTwoScales = two_scales, kSigned = is_signed;
 };
 

@@ -79,6 +79,7 @@ BEACON_INLINE __m512i add_fifth(__m512i nibbles, __m512i bits) {
 template <int kBytes, int kNibbles, int kBits, typename Format>
 struct WideNibbles : Format {
   static_assert(kBytes >= 16 && kBytes <= 32);
+  static constexpr int kBlockBytes = kBytes;
   static constexpr WordTable kNibbleWords = nibble_table(kBytes, kNibbles);
   static constexpr WordTable kScaleWords = scale_table(kBytes);
   static constexpr WordTable kBitWords = bits_table(kBytes, kBits);
@@ -126,6 +127,7 @@ constexpr WordTable q8_0_scale_table() {
 }
 
 struct BytesQ8_0 : BytesOfQ8_0 {
+  static constexpr int kBlockBytes = 34;
   static constexpr WordTable kLow = q8_0_low_table(), kHigh = q8_0_high_table(), kScales = q8_0_scale_table();
 
   template <bool kPart>

@@ -17,6 +17,11 @@ void quantize_row_q8_0(const float* src, std::byte* dst, int64_t n) noexcept;
 void linear_rows(const LinearParams& params, int64_t o_begin, int64_t o_end) noexcept;
 void quantize_activations_q15(const float* x, Q15Group* dst, int64_t n) noexcept;
 void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
+#if defined(__AVX512VNNI__)
+inline constexpr int64_t kMostRowsQ15 = 32;
+#else
+inline constexpr int64_t kMostRowsQ15 = 6;
+#endif
 void round_tile_q15(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
                     float* sums) noexcept;
 void linear_matrix_q15(const LinearMatrixParams& params, int64_t o_begin, int64_t o_end) noexcept;

@@ -2,6 +2,7 @@
 // bytes once for up to eight rows, and every load of activations serves two rows of weights.
 #include "kernels/cpu/byte_formats.h"
 #include "kernels/cpu/functions.h"
+#include "kernels/cpu/linear_q15_panel.h"
 #include "kernels/cpu/round_block.h"
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
@@ -209,6 +210,13 @@ void multiply_rows(const LinearQ15Params& p, int64_t r0, int64_t o_begin, int64_
 
 template <typename Format>
 void multiply_format(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) {
+#if defined(__AVX512VNNI__)
+  if (p.rows >= 3) {
+    for (int64_t r = 0; r < p.rows; r += kRowsOfPanel)
+      multiply_in_panels<Format>(p, r, p.rows - r < kRowsOfPanel ? p.rows - r : kRowsOfPanel, o_begin, o_end);
+    return;
+  }
+#endif
   // Weights of this many rows stay in the first cache while all rows of x pass over them.
   const int64_t together = 16384 / (p.weight_row_bytes + 1) / 4 * 4 + 4;
   for (int64_t o = o_begin; o < o_end; o += together) {

@@ -15,6 +15,7 @@ const KernelTable kTable = {
     .linear_rows = linear_rows,
     .quantize_activations_q15 = quantize_activations_q15,
     .linear_rows_q15 = linear_rows_q15,
+    .most_rows_q15 = kMostRowsQ15,
     .round_tile_q15 = round_tile_q15,
     .linear_matrix_q15 = linear_matrix_q15,
     .exp_row = exp_row,

@@ -14,6 +14,7 @@ const KernelTable kReferenceTable = {
     .linear_rows = reference::linear_rows,
     .quantize_activations_q15 = reference::quantize_activations_q15,
     .linear_rows_q15 = reference::linear_rows_q15,
+    .most_rows_q15 = 6,
     .round_tile_q15 = reference::round_tile_q15,
     .linear_matrix_q15 = reference::linear_matrix_q15,
     .exp_row = reference::exp_row,
