@@ -126,78 +126,87 @@ BENCHMARK(linear)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::
   }
 });
 
-// A layer's widest product, of 576 (768) by 1,536, from the second cache; range(0) the type, range(1) rows of
-// activations of 15 bits.
+// A layer's widest product, of 576 (768) by 1,536, from the second cache.
+struct LayerProduct {
+  LayerProduct(DType weights, int64_t number_of_rows)
+      : type(weights),
+        rows(number_of_rows),
+        in(dtype_info(type).block_elements == 256 ? 768 : 576),
+        row_bytes(static_cast<int64_t>(*dtype_bytes(type, static_cast<uint64_t>(in)))),
+        weight(static_cast<size_t>(kOut * row_bytes), std::byte{0x11}),
+        x(normal(rows * in)),
+        y(static_cast<size_t>(rows * kOut)) {}
+
+  void report(benchmark::State& state) const {
+    state.SetLabel(std::string(dtype_info(type).name) + " " + kernels::active_isa_name());
+    state.counters["FLOPS"] = rate(2.0 * static_cast<double>(kOut * in * rows));
+  }
+
+  static constexpr int64_t kOut = 1536;
+  DType type;
+  int64_t rows, in, row_bytes;
+  std::vector<std::byte> weight;
+  std::vector<float> x, y;
+};
+
+// range(0) the type, range(1) rows of 15-bit activations.
 void linear_layer(benchmark::State& state) {
-  const auto type = static_cast<DType>(state.range(0));
-  const int64_t rows = state.range(1), out = 1536, in = dtype_info(type).block_elements == 256 ? 768 : 576;
-  const auto row_bytes = static_cast<int64_t>(*dtype_bytes(type, static_cast<uint64_t>(in)));
-  const int64_t groups = (in + 127) / 128;
-  std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
-  const auto x = normal(rows * in);
-  std::vector<kernels::Q15Group> q(static_cast<size_t>(rows * groups));
-  std::vector<float> y(static_cast<size_t>(rows * out));
-  for (int64_t r = 0; r < rows; ++r)
-    kernels::quantize_activations_q15(x.data() + r * in, q.data() + r * groups, in);
+  LayerProduct p(static_cast<DType>(state.range(0)), state.range(1));
+  const int64_t groups = (p.in + 127) / 128;
+  std::vector<kernels::Q15Group> q(static_cast<size_t>(p.rows * groups));
   for (auto _ : state) {
-    kernels::linear_rows_q15({.weight_type = type,
-                              .weight = weight.data(),
-                              .weight_row_bytes = row_bytes,
+    for (int64_t r = 0; r < p.rows; ++r)
+      kernels::quantize_activations_q15(p.x.data() + r * p.in, q.data() + r * groups, p.in);
+    kernels::linear_rows_q15({.weight_type = p.type,
+                              .weight = p.weight.data(),
+                              .weight_row_bytes = p.row_bytes,
                               .x = q.data(),
                               .x_stride = groups,
-                              .y = y.data(),
-                              .y_stride = out,
-                              .rows = rows,
-                              .in = in},
-                             0, out);
-    benchmark::DoNotOptimize(y.data());
+                              .y = p.y.data(),
+                              .y_stride = LayerProduct::kOut,
+                              .rows = p.rows,
+                              .in = p.in},
+                             0, LayerProduct::kOut);
+    benchmark::DoNotOptimize(p.y.data());
   }
-  state.SetLabel(std::string(dtype_info(type).name) + " " + kernels::active_isa_name());
-  state.counters["FLOPS"] = rate(2.0 * static_cast<double>(out * in * rows));
+  p.report(state);
 }
 BENCHMARK(linear_layer)->Unit(benchmark::kMicrosecond)->Apply([](benchmark::internal::Benchmark* b) {
   for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
                            DType::kQ5_K, DType::kQ6_K}) {
-    for (const int64_t rows : {1, 2, 3, 4, 8, 16}) b->Args({static_cast<int64_t>(type), rows});
+    for (const int64_t rows : {1, 2, 3, 4, 8, 16, 32}) b->Args({static_cast<int64_t>(type), rows});
   }
 });
 
-// The same for many rows.
+// The same through the kernel of many rows.
 void linear_matrix(benchmark::State& state) {
-  const auto type = static_cast<DType>(state.range(0));
-  const int64_t rows = state.range(1), in = 576, out = 1536;
-  const int64_t padded = dtype_info(type).block_elements == 256 ? 768 : in;
-  const auto row_bytes = static_cast<int64_t>(*dtype_bytes(type, static_cast<uint64_t>(padded)));
-  std::vector<std::byte> weight(static_cast<size_t>(out * row_bytes), std::byte{0x11});
-  const auto x = normal(rows * padded);
-  std::vector<int16_t> q(x.size());
-  std::vector<float> scale(x.size() / 32), sums(x.size() / 32), y(static_cast<size_t>(rows * out));
+  LayerProduct p(static_cast<DType>(state.range(0)), state.range(1));
+  std::vector<int16_t> q(p.x.size());
+  std::vector<float> scale(p.x.size() / 32), sums(p.x.size() / 32);
   for (auto _ : state) {
-    for (int64_t r = 0; r < rows; r += kernels::kLinearTileRows) {
-      kernels::round_tile_q15(x.data() + r * padded, padded, kernels::kLinearTileRows, padded,
-                              q.data() + r * padded, scale.data() + r * padded / 32,
-                              sums.data() + r * padded / 32);
+    for (int64_t r = 0; r < p.rows; r += kernels::kLinearTileRows) {
+      kernels::round_tile_q15(p.x.data() + r * p.in, p.in, kernels::kLinearTileRows, p.in,
+                              q.data() + r * p.in, scale.data() + r * p.in / 32, sums.data() + r * p.in / 32);
     }
-    kernels::linear_matrix_q15({.weight_type = type,
-                                .weight = weight.data(),
-                                .weight_row_bytes = row_bytes,
+    kernels::linear_matrix_q15({.weight_type = p.type,
+                                .weight = p.weight.data(),
+                                .weight_row_bytes = p.row_bytes,
                                 .x = q.data(),
                                 .x_scale = scale.data(),
                                 .x_sums = sums.data(),
-                                .y = y.data(),
-                                .y_stride = out,
-                                .rows = rows,
-                                .in = padded},
-                               0, out);
-    benchmark::DoNotOptimize(y.data());
+                                .y = p.y.data(),
+                                .y_stride = LayerProduct::kOut,
+                                .rows = p.rows,
+                                .in = p.in},
+                               0, LayerProduct::kOut);
+    benchmark::DoNotOptimize(p.y.data());
   }
-  state.SetLabel(std::string(dtype_info(type).name) + " " + kernels::active_isa_name());
-  state.counters["FLOPS"] = rate(2.0 * static_cast<double>(out * padded * rows));
+  p.report(state);
 }
-BENCHMARK(linear_matrix)->Unit(benchmark::kMillisecond)->Apply([](benchmark::internal::Benchmark* b) {
+BENCHMARK(linear_matrix)->Unit(benchmark::kMicrosecond)->Apply([](benchmark::internal::Benchmark* b) {
   for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
                            DType::kQ5_K, DType::kQ6_K}) {
-    for (const int64_t rows : {4, 8, 16, 1152}) b->Args({static_cast<int64_t>(type), rows});
+    for (const int64_t rows : {4, 8, 16, 32, 1152}) b->Args({static_cast<int64_t>(type), rows});
   }
 });
 
