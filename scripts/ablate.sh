@@ -1,5 +1,5 @@
 #!/bin/sh
-# Trains the same base with one thing changed at a time, for equally many tokens, and evaluates each adapter on the
+# Trains the same base with one thing changed at a time, for equally many updates, and evaluates each adapter on the
 # same tokens: scripts/ablate.sh RUNS [ARM...]. Arms that are done are not trained again; their lines stand at the end.
 # From the environment: BEACON, MODEL, TRAIN and VALID (books), RECALL (samples of make-data, for the arms recall-N and
 # chosen-N with N percent of them), STEPS, BATCH, THREADS, DEVICE, RATIOS, PROMPTS (pass keys asked for at ratio 8).
@@ -23,9 +23,13 @@ options() {
     recall-*)
       of_recall=$((samples * ${1#recall-} / 100))
       echo "--data ${train}[$((samples - of_recall))],${RECALL:?samples with questions}[$of_recall]" ;;
-    chosen-*) echo "$(options "recall-${1#chosen-}") --attention chosen-echo" ;;
+    chosen-*)
+      more=$(options "recall-${1#chosen-}") || exit
+      echo "$more --attention chosen-echo" ;;
     distillation) echo "--next-token-weight 0 --distillation-weight 1" ;;
-    distillation-*) echo "$(options distillation) $(options "${1#distillation-}")" ;;
+    distillation-*)
+      more=$(options "${1#distillation-}") || exit
+      echo "$(options distillation) $more" ;;
     mixed) echo "--distillation-weight 1" ;;
     rate-3e-4) echo "--learning-rate 3e-4" ;;
     rate-3e-3) echo "--learning-rate 3e-3" ;;
@@ -33,7 +37,9 @@ options() {
     token) echo "--attention full-coverage --gate -4 --gate-rate 30" ;;
     token-gate-2) echo "--attention full-coverage --gate -2 --gate-rate 30" ;;
     token-no-gate) echo "--attention full-coverage --learning-rate 5e-4" ;;
-    token-*) echo "$(options token) $(options "${1#token-}")" ;;
+    token-*)
+      more=$(options "${1#token-}") || exit
+      echo "$(options token) $more" ;;
     qkvo) echo "--parameters q,k,v,o" ;;
     stride-window) echo "--stride 1024 --sink 0" ;;
     stride-window-sink) echo "--stride 1024" ;;
@@ -59,12 +65,13 @@ for arm in ${*:-ours distillation mixed rate-3e-4 rate-3e-3 gate token token-gat
   run=$runs/$arm
   chosen=$(options "$arm")
   case $chosen in *--data*) ;; *) chosen="--data $train $chosen" ;; esac
-  if [ ! -d "$run/last" ]; then
+  if [ ! -e "$run/trained" ]; then
     # shellcheck disable=SC2086
     "$beacon" train --config configs/smollm2-135m-instruct.json --model "$model" --valid-data "$valid" \
       --run "$run" --cache "$runs/cache" --steps "$steps" --warmup 5 --batch "$batch" --grouping strides --accumulation 1 \
       --recompute false --valid-every 0 --valid-sequences 1 --valid-ratios 8 --checkpoint-every 0 --keep-checkpoints 1 \
       --device "$device" --threads "$threads" $chosen
+    touch "$run/trained"
   fi
   for ratio in ${RATIOS:-2 8 32}; do
     evaluate "$run/eval-$ratio.json" perplexity --from 1536 --to 3072 --ratio "$ratio"

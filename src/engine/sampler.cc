@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::array<char, 8> kStateTag = {'s', 'p', 'l', 'i', 't', 'm', 'x', '1'};
 
-// Whether a largest one can be taken without a look at each: no NaN, no +inf, and not -inf alone. Quick, and
-// less strict than load_scores(), which names what is wrong.
-bool are_in_order(std::span<const float> logits) {
+// Whether the largest one can be chosen: no NaN, no +inf, and not -inf alone. As strict as load_scores(),
+// which names what is wrong.
+bool are_usable(std::span<const float> logits) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   int bad = 0, finite = 0;
   for (const float x : logits) {
@@ -82,7 +82,7 @@ bool Sampler::before(const Candidate& a, const Candidate& b) {
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> recent) {
-  if (options_.temperature == 0.0F && options_.repetition_penalty == 1.0F && are_in_order(logits)) {
+  if (options_.temperature == 0.0F && options_.repetition_penalty == 1.0F && are_usable(logits)) {
     return static_cast<int32_t>(kernels::argmax(logits.data(), static_cast<int64_t>(logits.size())));
   }
   load_scores(logits, recent);

@@ -60,8 +60,8 @@ struct LinearQ15Params {
 // linear_rows on 15-bit activations: integer products, exact up to f32 sums over blocks. Against linear_rows
 // on the unrounded x the error of y[r, o] is at most sum over blocks b of scale[r, b] / 2 * sum_{i in b}
 // |W[o, i]|. A row's result does not depend on the split, and on the other rows only, for f32 roundings, in
-// how many they are. Where there are products of bytes (VNNI), 3 rows or more share weights that are turned
-// once for all of them, in 45 KB of stack; then outputs should be split at multiples of 16.
+// how many they are. Where there are products of bytes (VNNI), of 3 rows or more each 16 share weights that
+// are turned once, in 40 KB of stack; then outputs should be split at multiples of 16.
 void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
 
 // Up to how many rows linear_rows_q15 is faster than linear_matrix_q15.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -104,22 +105,19 @@ at::Tensor sliding_mask(const at::Tensor& mask, int64_t rows, int64_t keys, int6
   return visible.triu_(keys - rows - window + 1);
 }
 
-}  // namespace
-
-namespace {
-
-// body(i) for each of n sequences, side by side where they are many: what each of them costs is less
-// arithmetic than the making of tensors.
+// body(i) for each of n sequences of so many rows together. Many sequences of few rows go side by side: what
+// each of them costs is less arithmetic than the making of tensors.
 template <typename Body>
-void each_sequence(size_t n, at::Device device, const Body& body) {
-  constexpr size_t kMany = 4;
-  if (n < kMany || !device.is_cpu()) {
-    for (size_t i = 0; i < n; ++i) body(i);
+void each_sequence(int64_t n, int64_t rows, at::Device device, const Body& body) {
+  constexpr int64_t kMany = 4;
+  if (n < kMany || rows > n * ops::kFewQueries || !device.is_cpu()) {
+    for (int64_t i = 0; i < n; ++i) body(static_cast<size_t>(i));
     return;
   }
   const bool inference = c10::InferenceMode::is_enabled();  // each thread has its own
-  ops::parallel_each(static_cast<int64_t>(n), [&](int64_t i) {
-    const c10::InferenceMode same(inference);
+  ops::parallel_each(n, [&](int64_t i) {
+    std::optional<c10::InferenceMode> same;
+    if (inference) same.emplace();
     body(static_cast<size_t>(i));
   });
 }
@@ -331,7 +329,7 @@ at::Tensor Transformer::attend(const Step& all, const Step& wanted, size_t index
       type == wanted.type ? q : scratch.turned.matrix(q.size(0), q.size(1), type, device_);
   const at::Tensor attended = scratch.attended.matrix(q.size(0), q.size(1), type, device_);
   c10::SmallVector<ops::AttentionCall, 1> calls(all.parts.size());
-  each_sequence(all.parts.size(), device_, [&](size_t i) {
+  each_sequence(static_cast<int64_t>(all.parts.size()), all.rows, device_, [&](size_t i) {
     const Part &part = all.parts[i], &last = wanted.parts[i];
     part.memory->write(static_cast<int64_t>(index), part.of(rows.k), part.of(rows.v), part.table);
     if (last.rows > 0) calls[i] = attention_call(part, last, index, q, turned, attended);

@@ -15,8 +15,8 @@ namespace {
 
 // A piece of weights should be some 100 KB, or waking a thread costs more than it brings.
 constexpr int64_t kBytesOfAPiece = 100000;
-// Its rows of weights are a multiple of this, as kernels::linear_rows_q15 likes it.
-constexpr int64_t kRowsOfAPiece = 16;
+// How kernels::linear_rows_q15 likes several rows' weights to be cut.
+constexpr int64_t kPanelRows = 16;
 
 void expand_into(const Weight& weight, const at::Tensor& target) {
   const int64_t row_bytes = weight.row_bytes();
@@ -106,7 +106,7 @@ FewRows round_rows(const at::Tensor& x, std::span<const LinearTarget> targets, L
 }
 
 // The threads share the bytes of all weights evenly: a piece is a range of them, in the order of the targets,
-// and does the rows that begin in it.
+// and does the rows, or panels of rows, that begin in it.
 void linear_blocks(const at::Tensor& x, std::span<const LinearTarget> targets, LinearContext& context) {
   const FewRows rows = round_rows(x, targets, context);
   int64_t total = 0;
@@ -115,10 +115,10 @@ void linear_blocks(const at::Tensor& x, std::span<const LinearTarget> targets, L
     int64_t first = 0;
     for (const LinearTarget& target : targets) {
       const int64_t row_bytes = target.weight->row_bytes();
+      const int64_t panel = x.size(0) > 2 && rows.rounded(*target.weight) ? kPanelRows : 1;
       const auto row_from = [&](int64_t byte) {
-        const int64_t row = (byte - first + row_bytes - 1) / row_bytes;
-        return std::clamp((row + kRowsOfAPiece - 1) / kRowsOfAPiece * kRowsOfAPiece, int64_t{0},
-                          target.weight->out);
+        const int64_t panels = (byte - first + panel * row_bytes - 1) / (panel * row_bytes);
+        return std::clamp(panels * panel, int64_t{0}, target.weight->out);
       };
       const int64_t o_begin = begin <= first ? 0 : row_from(begin);
       const int64_t o_end = end <= first ? 0 : row_from(end);

@@ -181,55 +181,62 @@ TEST_P(LinearQ15Test, ARowIsTheSameInAnySplitAndBesideAnyOthers) {
 // Whatever lies behind a row of weights is not read as a part of it.
 TEST_P(LinearQ15Test, BytesBehindARowDoNotMatter) {
   for (const auto& [type, in] : products()) {
-    WeightRows weights = random_weights(type, 1, in, random_);
-    const auto x = quantize(normal(in), in);
-    float y[2] = {};
-    for (const int fill : {0x00, 0xFF}) {  // 0xFFFF is a NaN of f16
-      weights.bytes.resize(static_cast<size_t>(weights.row_bytes - 5));
-      weights.bytes.resize(static_cast<size_t>(weights.row_bytes) + 256, static_cast<std::byte>(fill));
-      linear_rows_q15({.weight_type = type,
-                       .weight = weights.bytes.data(),
-                       .weight_row_bytes = weights.row_bytes,
-                       .x = x.data(),
-                       .x_stride = groups_of(in),
-                       .y = y + (fill != 0),
-                       .y_stride = 1,
-                       .rows = 1,
-                       .in = in},
-                      0, 1);
+    for (const int64_t rows : {1, 3}) {
+      WeightRows weights = random_weights(type, 1, in, random_);
+      const auto x = quantize(normal(rows * in), in);
+      std::vector<float> y[2] = {std::vector<float>(rows), std::vector<float>(rows)};
+      for (const int fill : {0x00, 0xFF}) {  // 0xFFFF is a NaN of f16
+        weights.bytes.resize(static_cast<size_t>(weights.row_bytes - 5));
+        weights.bytes.resize(static_cast<size_t>(weights.row_bytes) + 256, static_cast<std::byte>(fill));
+        linear_rows_q15({.weight_type = type,
+                         .weight = weights.bytes.data(),
+                         .weight_row_bytes = weights.row_bytes,
+                         .x = x.data(),
+                         .x_stride = groups_of(in),
+                         .y = y[fill != 0].data(),
+                         .y_stride = 1,
+                         .rows = rows,
+                         .in = in},
+                        0, 1);
+      }
+      EXPECT_EQ(y[0], y[1]) << dtype_info(type).name << " in " << in << " rows " << rows;
     }
-    EXPECT_EQ(y[0], y[1]) << dtype_info(type).name << " in " << in;
   }
 }
 
 TEST_P(LinearQ15Test, StaysWithinItsBoundOfTheUnroundedProduct) {
   for (const DType type : kTypes) {
-    const int64_t in = 1536;
-    const WeightRows weights = random_weights(type, 20, in, random_);
-    const auto x = normal(in);
-    const auto groups = quantize(x);
-    for (int64_t o = 0; o < weights.out; ++o) {
-      const auto w = weights.values(o);
-      double exact = 0;
-      double bound = 0;
-      for (int64_t i = 0; i < in; ++i) {
-        exact += static_cast<double>(w[i]) * x[i];
-        bound += scale_at(groups, i / 32) / 2.0 * std::fabs(w[i]) + 16 * kEps * std::fabs(w[i] * x[i]);
-      }
-      float y = 0;
+    for (const int64_t rows : {1, 17}) {
+      const int64_t in = 1536, out = 20;
+      const WeightRows weights = random_weights(type, out, in, random_);
+      const auto x = normal(rows * in);
+      const auto groups = quantize(x, in);
+      std::vector<float> y(rows * out);
       linear_rows_q15({.weight_type = type,
-                       .weight = weights.row(o),
+                       .weight = weights.bytes.data(),
                        .weight_row_bytes = weights.row_bytes,
                        .x = groups.data(),
                        .x_stride = in / 128,
-                       .y = &y,
-                       .y_stride = 1,
-                       .rows = 1,
+                       .y = y.data(),
+                       .y_stride = out,
+                       .rows = rows,
                        .in = in},
-                      0, 1);
-      ASSERT_LE(std::fabs(y - exact), bound);
-      // Random errors mostly cancel: a bound that needs all of them would hide a bug.
-      ASSERT_LE(std::fabs(y - exact), bound / 4);
+                      0, out);
+      for (int64_t o = 0; o < out; ++o) {
+        const auto w = weights.values(o);
+        for (int64_t r = 0; r < rows; ++r) {
+          double exact = 0;
+          double bound = 0;
+          for (int64_t i = 0; i < in; ++i) {
+            const double product = static_cast<double>(w[i]) * x[r * in + i];
+            exact += product;
+            bound += scale_at(groups, static_cast<size_t>((r * in + i) / 32)) / 2.0 * std::fabs(w[i]) +
+                     16 * kEps * std::fabs(product);
+          }
+          // Random errors mostly cancel: a bound that needs all of them would hide a bug.
+          ASSERT_LE(std::fabs(y[r * out + o] - exact), bound / 4) << r << " " << o;
+        }
+      }
     }
   }
 }
@@ -239,20 +246,22 @@ TEST_P(LinearQ15Test, LargestBytesDoNotOverflow) {
   std::vector<std::byte> row(34, std::byte{0x80});
   const uint16_t one = 0x3C00;
   std::memcpy(row.data(), &one, sizeof one);
-  for (const float value : {1.0F, -1.0F}) {
-    const auto x = quantize(std::vector<float>(32, value));
-    float y = 0;
-    linear_rows_q15({.weight_type = DType::kQ8_0,
-                     .weight = row.data(),
-                     .weight_row_bytes = 34,
-                     .x = x.data(),
-                     .x_stride = 1,
-                     .y = &y,
-                     .y_stride = 1,
-                     .rows = 1,
-                     .in = 32},
-                    0, 1);
-    EXPECT_NEAR(y, -128.0 * 32 * value, 4096 * 4 * kEps);
+  for (const int64_t rows : {1, 3}) {
+    for (const float value : {1.0F, -1.0F}) {
+      const auto x = quantize(std::vector<float>(static_cast<size_t>(32 * rows), value), 32);
+      std::vector<float> y(rows);
+      linear_rows_q15({.weight_type = DType::kQ8_0,
+                       .weight = row.data(),
+                       .weight_row_bytes = 34,
+                       .x = x.data(),
+                       .x_stride = 1,
+                       .y = y.data(),
+                       .y_stride = 1,
+                       .rows = rows,
+                       .in = 32},
+                      0, 1);
+      for (const float each : y) EXPECT_NEAR(each, -128.0 * 32 * value, 4096 * 4 * kEps) << rows;
+    }
   }
 }
 

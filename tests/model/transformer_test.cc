@@ -274,7 +274,9 @@ TEST_F(TransformerTest, SequencesTogetherAreEachAlone) {
   for (const std::vector<Sequence>& sequences : {std::vector<Sequence>{{0, 5, 5}, {9, 1, 1}, {4, 3, 2}},
                                                  {{23, 1, 1}, {12, 1, 1}, {0, 1, 1}},
                                                  {{3, 21, 21}, {2, 9, 0}, {14, 1, 1}},
-                                                 {{8, 7, 0}, {1, 2, 0}}}) {
+                                                 {{8, 7, 0}, {1, 2, 0}},
+                                                 {{0, 5, 5}, {9, 1, 1}, {4, 3, 0}, {7, 1, 1}, {12, 2, 1}},
+                                                 {{0, 24, 24}, {0, 20, 3}, {2, 9, 0}, {14, 1, 1}}}) {
     std::vector<KvMemory> memories;
     std::vector<std::vector<int32_t>> beacons(sequences.size());
     std::vector<SequenceRows> in;

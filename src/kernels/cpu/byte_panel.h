@@ -132,10 +132,10 @@ BEACON_INLINE __m512i by_turns(VF a, VF b, VF c, VF d) {
   return (__m512i)_mm512_mask_blend_ps(0xCCCC, ab, cd);
 }
 
-// Blocks [b, b + there), there <= kBlocks, of every output, of any format, to those of the panel from k on.
-template <typename Format, bool kPart>
-BEACON_INLINE void unpack_blocks(const PanelRows& rows, int64_t b, int64_t there, BytePanel& panel,
-                                 int64_t k) {
+// Blocks [b, b + kBlocks) of every output, of any format whose rows have no other number of them, to those of
+// the panel from k on.
+template <typename Format>
+BEACON_INLINE void unpack_blocks(const PanelRows& rows, int64_t b, BytePanel& panel, int64_t k) {
   __m512i words[kBlockWords][4], scale[4], second_scale[4], minimum[4];
   BEACON_UNROLL
   for (int quarter = 0; quarter < 4; ++quarter) {
@@ -143,7 +143,7 @@ BEACON_INLINE void unpack_blocks(const PanelRows& rows, int64_t b, int64_t there
     __m512i first[4], second[4];
     BEACON_UNROLL
     for (int j = 0; j < 4; ++j) {
-      Format::template load<kPart>(rows.at[4 * quarter + j], b, there, w[j]);
+      Format::template load<false>(rows.at[4 * quarter + j], b, kBlocks, w[j]);
       first[j] = (__m512i)w[j].first;
       second[j] = (__m512i)w[j].second;
     }
@@ -185,10 +185,8 @@ __attribute__((noinline)) void unpack_byte_panel(const PanelRows& rows, int64_t 
     const int64_t k = b - begin, there = end - b < kBlocks ? end - b : kBlocks;
     if constexpr (Format::kBlockBytes != 0) {
       for (int64_t i = 0; i < there; ++i) unpack_block(Format(), rows, b + i, panel, k + i);
-    } else if (there == kBlocks) {
-      unpack_blocks<Format, false>(rows, b, there, panel, k);
     } else {
-      unpack_blocks<Format, true>(rows, b, there, panel, k);
+      unpack_blocks<Format>(rows, b, panel, k);
     }
   }
 }

@@ -1,5 +1,6 @@
 // Products of quantised weights with 15-bit activations, byte by byte: the weights are read and unpacked to
-// bytes once for up to eight rows, and every load of activations serves two rows of weights.
+// bytes once for up to eight rows, and every load of activations serves two rows of weights. With VNNI 3 rows
+// or more are for linear_q15_panel.h.
 #include "kernels/cpu/byte_formats.h"
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/linear_q15_panel.h"
@@ -211,12 +212,11 @@ void multiply_rows(const LinearQ15Params& p, int64_t r0, int64_t o_begin, int64_
 template <typename Format>
 void multiply_format(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) {
 #if defined(__AVX512VNNI__)
-  if (p.rows >= 3) {
-    for (int64_t r = 0; r < p.rows; r += kRowsOfPanel)
-      multiply_in_panels<Format>(p, r, p.rows - r < kRowsOfPanel ? p.rows - r : kRowsOfPanel, o_begin, o_end);
-    return;
-  }
-#endif
+  if (p.rows == 1) return multiply_rows<Format, 1>(p, 0, o_begin, o_end);
+  if (p.rows == 2) return multiply_rows<Format, 2>(p, 0, o_begin, o_end);
+  for (int64_t r = 0; r < p.rows; r += kRowsOfPanel)
+    multiply_in_panels<Format>(p, r, p.rows - r < kRowsOfPanel ? p.rows - r : kRowsOfPanel, o_begin, o_end);
+#else
   // Weights of this many rows stay in the first cache while all rows of x pass over them.
   const int64_t together = 16384 / (p.weight_row_bytes + 1) / 4 * 4 + 4;
   for (int64_t o = o_begin; o < o_end; o += together) {
@@ -233,6 +233,7 @@ void multiply_format(const LinearQ15Params& p, int64_t o_begin, int64_t o_end) {
     }
     if (p.rows - r >= 1) multiply_rows<Format, 1>(p, r, o, end);
   }
+#endif
 }
 
 typedef int32_t I4Memory __attribute__((vector_size(16), aligned(1), may_alias));

@@ -1,6 +1,6 @@
 // Products of quantised weights with several rows of 15-bit activations, where there are products of unsigned
 // with signed bytes (VNNI). The weights of 16 outputs are turned so that each output has a lane; then one
-// load of weights serves all rows, activations are broadcast, and no lanes are added up at the end.
+// load of weights serves up to eight rows, activations are broadcast, and no lanes are added up at the end.
 #pragma once
 
 #include "kernels/cpu/byte_panel.h"

@@ -9,6 +9,7 @@
 #include "train/data/make/make_data.h"
 #include "train/data/make/overlap.h"
 #include "train/data/make/passage.h"
+#include "train/data/make/wording.h"
 
 namespace beacon::train {
 namespace {
@@ -252,6 +253,38 @@ TEST_F(MakeData, DenseTextsAreAskedForAllTheyHold) {
     }
     EXPECT_EQ(asked.size(), sample.example.messages.size() / 2);
   }
+}
+
+// Half of the texts have numbers of one kind: then nothing but their owners tells them apart, and all have
+// one.
+TEST_F(MakeData, DenseTextsOfOneKindNameAnOwnerForEach) {
+  options_.tasks = {Task::kDense};
+  options_.min_length = options_.max_length = 3000;
+  const SampleMaker maker(bpe_tokenizer(), options_);
+  int of_one_kind = 0;
+  for (int64_t i = 0; i < 40; ++i) {
+    const MadeSample sample = maker.make(i);
+    SCOPED_TRACE(to_json_line(sample));
+    std::set<std::string_view> kinds;
+    int asked = 0, owned = 0;
+    for (size_t q = 0; q < sample.example.messages.size(); q += 2) {
+      const std::string& question = sample.example.messages[q].content;
+      for (const std::string_view kind : secret_kinds()) {
+        const size_t at = question.find(kind, question.rfind('\n') + 1);
+        if (at == std::string::npos) continue;
+        ++asked;
+        kinds.insert(kind);
+        owned += question.substr(at + kind.size(), 4) == " of " ? 1 : 0;
+        break;
+      }
+    }
+    ASSERT_GT(asked, 1);
+    if (kinds.size() > 1) continue;
+    ++of_one_kind;
+    EXPECT_EQ(owned, asked);
+  }
+  EXPECT_GT(of_one_kind, 8);
+  EXPECT_LT(of_one_kind, 32);
 }
 
 TEST_F(MakeData, DepthsAreSpreadOverTheText) {

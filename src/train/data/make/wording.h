@@ -19,8 +19,7 @@ const Words& places();
 const Words& things();  // singular, without an article
 const Words& professions();
 const Words& secret_kinds();  // "pass key", "access code", ...
-
-const Words& rooms();  // of a house and around it
+const Words& rooms();         // "kitchen", "lighthouse", ...
 
 // A name of two words.
 std::string draw_name(Random& random);
