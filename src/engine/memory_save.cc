@@ -200,6 +200,13 @@ void read_state(const MemoryFile& file, Memory::Impl& memory) {
   memory.state.windows = read_windows(file);
   memory.hash = SourceHash(manifest.source_hash);
   memory.recent = values_of<int32_t>(file.block(kRecent));
+  const Planner& plan = memory.state.planner;
+  const int64_t begun = plan.tokens_planned() - plan.stride_begin();
+  require(plan.options().attention != BeaconAttention::kChosenEcho || std::ssize(memory.recent) >= begun,
+          ErrorCode::kBadFile,
+          "the memory file holds {} of its youngest tokens; {} are of an open stride, whose echoes are still "
+          "to be chosen",
+          memory.recent.size(), begun);
   memory.pending = manifest.pending_token;
   memory.title = manifest.title;
   const auto vocabulary = static_cast<int32_t>(memory.model->info().vocab_size);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "io/adapter.h"
+#include "memory/memory_file.h"
 #include "session_fixture.h"
 
 namespace beacon {
@@ -141,6 +142,35 @@ TEST(ChosenEcho, AJoinedMemoryReadsOn) {
   session.feed(random_ids(16, 3));
   EXPECT_EQ(session.memory().beacon_spans().size(), before + 4);
   for (const float p : probe(session)) EXPECT_TRUE(std::isfinite(p));
+}
+
+// Where the echoes of an open stride will stand depends on its tokens: a file without them is refused when it
+// is read.
+TEST(ChosenEcho, AFileWithoutTheTokensOfItsOpenStrideIsRefused) {
+  const auto model = chosen_model();
+  Session session(model, {});
+  session.feed(random_ids(37));  // five of them in a stride that is not complete
+  const TemporaryFile saved("saved"), crafted("crafted");
+  session.memory().save(saved.path());
+  const auto file = MemoryFile::open(saved.path());
+  for (const size_t kept : {5, 4}) {
+    MemoryFileWriter writer;
+    for (const TensorView& block : file->blocks()) {
+      const bool recent = block.name == "session.recent";
+      const size_t bytes = recent ? kept * sizeof(int32_t) : block.bytes.size();
+      writer.add_block(block.name, block.dtype,
+                       recent ? std::vector<int64_t>{static_cast<int64_t>(kept)} : block.shape,
+                       block.bytes.last(bytes));
+    }
+    writer.write_file(crafted.path(), file->manifest());
+    if (kept == 5) {
+      Session read(model, {});
+      read.load(crafted.path());
+      read.feed(random_ids(9, 3));
+    } else {
+      EXPECT_EQ(code_of([&] { Session(model, {}).load(crafted.path()); }), ErrorCode::kBadFile);
+    }
+  }
 }
 
 TEST(ChosenEcho, NeedsTheWorthOfTokens) {

@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "test_data.h"
@@ -65,5 +67,17 @@ inline void expect_near(const std::vector<float>& a, const std::vector<float>& b
 
 // Log-probabilities of a fixed continuation: a fingerprint of everything the session remembers.
 inline std::vector<float> probe(Session& session) { return session.score(random_ids(12, 99)); }
+
+// The code of the error, of one line, that a call ends with.
+inline ErrorCode code_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+    return error.code();
+  }
+  ADD_FAILURE() << "no error";
+  return ErrorCode::kInternal;
+}
 
 }  // namespace beacon::testing

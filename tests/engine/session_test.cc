@@ -13,23 +13,13 @@
 namespace beacon {
 namespace {
 
+using testing::code_of;
 using testing::expect_near;
 using testing::probe;
 using testing::random_ids;
 using testing::small_windows;
 using testing::TemporaryFile;
 using testing::tiny_model;
-
-ErrorCode code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
-    return error.code();
-  }
-  ADD_FAILURE() << "no error";
-  return ErrorCode::kInternal;
-}
 
 TEST(Session, PiecesEqualOneFeed) {
   const auto model = tiny_model();
