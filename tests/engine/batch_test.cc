@@ -47,16 +47,6 @@ std::map<const Session*, GenerateResult> run(Batch& batch) {
   return results;
 }
 
-ErrorCode code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  ADD_FAILURE() << "no error";
-  return ErrorCode::kInternal;
-}
-
 // Long enough for windows to close on the way, at different steps.
 TEST(Batch, EachSessionGetsItsOwnAnswer) {
   const auto model = tiny_model();
