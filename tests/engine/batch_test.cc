@@ -10,6 +10,7 @@
 namespace beacon {
 namespace {
 
+using testing::code_of;
 using testing::kRounding;
 using testing::probe;
 using testing::random_ids;
