@@ -142,6 +142,20 @@ struct LayerProduct {
     state.counters["FLOPS"] = rate(2.0 * static_cast<double>(kOut * in * rows));
   }
 
+  // All that both kernels are told alike.
+  template <typename Params>
+  Params params() {
+    Params p;
+    p.weight_type = type;
+    p.weight = weight.data();
+    p.weight_row_bytes = row_bytes;
+    p.y = y.data();
+    p.y_stride = kOut;
+    p.rows = rows;
+    p.in = in;
+    return p;
+  }
+
   static constexpr int64_t kOut = 1536;
   DType type;
   int64_t rows, in, row_bytes;
@@ -154,19 +168,13 @@ void linear_layer(benchmark::State& state) {
   LayerProduct p(static_cast<DType>(state.range(0)), state.range(1));
   const int64_t groups = (p.in + 127) / 128;
   std::vector<kernels::Q15Group> q(static_cast<size_t>(p.rows * groups));
+  auto params = p.params<kernels::LinearQ15Params>();
+  params.x = q.data();
+  params.x_stride = groups;
   for (auto _ : state) {
     for (int64_t r = 0; r < p.rows; ++r)
       kernels::quantize_activations_q15(p.x.data() + r * p.in, q.data() + r * groups, p.in);
-    kernels::linear_rows_q15({.weight_type = p.type,
-                              .weight = p.weight.data(),
-                              .weight_row_bytes = p.row_bytes,
-                              .x = q.data(),
-                              .x_stride = groups,
-                              .y = p.y.data(),
-                              .y_stride = LayerProduct::kOut,
-                              .rows = p.rows,
-                              .in = p.in},
-                             0, LayerProduct::kOut);
+    kernels::linear_rows_q15(params, 0, LayerProduct::kOut);
     benchmark::DoNotOptimize(p.y.data());
   }
   p.report(state);
@@ -183,22 +191,16 @@ void linear_matrix(benchmark::State& state) {
   LayerProduct p(static_cast<DType>(state.range(0)), state.range(1));
   std::vector<int16_t> q(p.x.size());
   std::vector<float> scale(p.x.size() / 32), sums(p.x.size() / 32);
+  auto params = p.params<kernels::LinearMatrixParams>();
+  params.x = q.data();
+  params.x_scale = scale.data();
+  params.x_sums = sums.data();
   for (auto _ : state) {
     for (int64_t r = 0; r < p.rows; r += kernels::kLinearTileRows) {
       kernels::round_tile_q15(p.x.data() + r * p.in, p.in, kernels::kLinearTileRows, p.in,
                               q.data() + r * p.in, scale.data() + r * p.in / 32, sums.data() + r * p.in / 32);
     }
-    kernels::linear_matrix_q15({.weight_type = p.type,
-                                .weight = p.weight.data(),
-                                .weight_row_bytes = p.row_bytes,
-                                .x = q.data(),
-                                .x_scale = scale.data(),
-                                .x_sums = sums.data(),
-                                .y = p.y.data(),
-                                .y_stride = LayerProduct::kOut,
-                                .rows = p.rows,
-                                .in = p.in},
-                               0, LayerProduct::kOut);
+    kernels::linear_matrix_q15(params, 0, LayerProduct::kOut);
     benchmark::DoNotOptimize(p.y.data());
   }
   p.report(state);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Trains the same base with one thing changed at a time, for equally many updates, and evaluates each adapter on the
-# same tokens: scripts/ablate.sh RUNS [ARM...]. Arms that are done are not trained again; their lines stand at the end.
+# same tokens: scripts/ablate.sh RUNS [ARM...]. Arms that are done are not trained again, one that was cut off is, from
+# the beginning.
 # From the environment: BEACON, MODEL, TRAIN and VALID (books), RECALL (samples of make-data, for the arms recall-N and
 # chosen-N with N percent of them), STEPS, BATCH, THREADS, DEVICE, RATIOS, PROMPTS (pass keys asked for at ratio 8).
 set -eu
@@ -66,6 +67,7 @@ for arm in ${*:-ours distillation mixed rate-3e-4 rate-3e-3 gate token token-gat
   chosen=$(options "$arm")
   case $chosen in *--data*) ;; *) chosen="--data $train $chosen" ;; esac
   if [ ! -e "$run/trained" ]; then
+    rm -rf "$run"
     # shellcheck disable=SC2086
     "$beacon" train --config configs/smollm2-135m-instruct.json --model "$model" --valid-data "$valid" \
       --run "$run" --cache "$runs/cache" --steps "$steps" --warmup 5 --batch "$batch" --grouping strides --accumulation 1 \

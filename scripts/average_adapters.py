@@ -3,7 +3,7 @@
 
     scripts/average_adapters.py A B SHARE OUT      # (1 - SHARE) A + SHARE B; beacon_config.json is B's
 
-bf16 tensors are averaged in f32 and rounded to nearest even; all others must be equal in both.
+The mean of bf16 numbers is rounded to f32, then to nearest even; all other tensors must be equal in both.
 """
 
 import argparse
@@ -42,6 +42,8 @@ def main():
     args = parser.parse_args()
     header_a, a = load(args.a)
     header, b = load(args.b)
+    if header_a.keys() - header.keys():
+        sys.exit(f"{args.b} lacks {', '.join(sorted(header_a.keys() - header.keys()))}")
     result = bytearray(b)
     for name, tensor in header.items():
         if name == "__metadata__":

@@ -61,8 +61,9 @@ struct LinearQ15Params {
 // on the unrounded x the error of y[r, o] is at most sum over blocks b of scale[r, b] / 2 * sum_{i in b}
 // |W[o, i]|. A row's result does not depend on the split, and on the other rows only, for f32 roundings, in
 // how many they are. Where there are products of bytes (VNNI), of 3 rows or more each 16 share weights that
-// are turned once, in 40 KB of stack; then outputs should be split at multiples of 16.
+// are turned once, in 40 KB of stack; then outputs should be split at multiples of kLinearRowsPanel.
 void linear_rows_q15(const LinearQ15Params& params, int64_t o_begin, int64_t o_end) noexcept;
+inline constexpr int64_t kLinearRowsPanel = 16;
 
 // Up to how many rows linear_rows_q15 is faster than linear_matrix_q15.
 int64_t most_rows_q15() noexcept;

@@ -15,8 +15,6 @@ namespace {
 
 // A piece of weights should be some 100 KB, or waking a thread costs more than it brings.
 constexpr int64_t kBytesOfAPiece = 100000;
-// How kernels::linear_rows_q15 likes several rows' weights to be cut.
-constexpr int64_t kPanelRows = 16;
 
 void expand_into(const Weight& weight, const at::Tensor& target) {
   const int64_t row_bytes = weight.row_bytes();
@@ -115,7 +113,7 @@ void linear_blocks(const at::Tensor& x, std::span<const LinearTarget> targets, L
     int64_t first = 0;
     for (const LinearTarget& target : targets) {
       const int64_t row_bytes = target.weight->row_bytes();
-      const int64_t panel = x.size(0) > 2 && rows.rounded(*target.weight) ? kPanelRows : 1;
+      const int64_t panel = x.size(0) > 2 && rows.rounded(*target.weight) ? kernels::kLinearRowsPanel : 1;
       const auto row_from = [&](int64_t byte) {
         const int64_t panels = (byte - first + panel * row_bytes - 1) / (panel * row_bytes);
         return std::clamp(panels * panel, int64_t{0}, target.weight->out);

@@ -6,10 +6,11 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import time
 import unittest
 
-from beacon_test_case import PROGRAM, BeaconTestCase, environment
+from beacon_test_case import PROGRAM, SOURCE, BeaconTestCase, environment
 
 # Everything small: window 16, five updates in about a second.
 KEYS = {
@@ -155,6 +156,30 @@ class TrainTest(BeaconTestCase):
         more = self.folder / self.train("chosen-on", adapter=str(adapter), **chosen)["adapter"]
         self.assertEqual(floats(read_tensors(more / "beacon.safetensors")[0][name]), worth)
         self.assert_error(("train", "--config", self.config("prose", **chosen)), 2, "prose alone")
+
+    def test_the_mean_of_two_adapters(self):
+        echoes = {"attention": "echo", "gate": None}
+        a, b = (self.folder / self.train(f"mean-{steps}", steps=steps, **echoes)["adapter"] for steps in (2, 6))
+
+        def mean(share, *adapters):
+            script = SOURCE / "scripts" / "average_adapters.py"
+            return subprocess.run([sys.executable, script, *adapters, share, self.folder / "mean"], capture_output=True, text=True)
+
+        def numbers(folder, name):
+            words = read_tensors(folder / "beacon.safetensors")[0][name]
+            return [struct.unpack("<f", b"\0\0" + words[i: i + 2])[0] for i in range(0, len(words), 2)]
+
+        self.assertEqual(mean("1", a, b).returncode, 0)
+        self.assertEqual(read_tensors(self.folder / "mean" / "beacon.safetensors")[0], read_tensors(b / "beacon.safetensors")[0])
+        self.assertEqual(mean("0.25", a, b).returncode, 0)
+        name = next(name for name in read_tensors(a / "beacon.safetensors")[0] if "q_proj" in name)
+        differ = 0
+        for x, y, z in zip(*(numbers(folder, name) for folder in (a, b, self.folder / "mean")), strict=True):
+            self.assertLessEqual(abs(z - (0.75 * x + 0.25 * y)), 2 ** -8 * max(abs(x), abs(y)))
+            differ += abs(x - y) > 2 ** -5 * max(abs(x), abs(y))
+        self.assertGreater(differ, 10)
+        gated = self.folder / self.train("mean-gated", steps=2)["adapter"]
+        self.assertIn("gate", mean("0.5", gated, b).stderr)
 
     def test_echoes_stay_echoes(self):
         echoes = {"attention": "echo", "gate": None}

@@ -11,6 +11,8 @@
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
+static_assert(kLanes == kLinearRowsPanel);
+
 constexpr int kRowsOfPanel = 16;  // that share an unpacked panel
 constexpr int kRowsTogether = 8;  // whose sums stay in registers
 constexpr int kSection = 64;      // blocks whose factors are made at a time
