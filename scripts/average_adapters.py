@@ -17,9 +17,13 @@ from pathlib import Path
 
 def load(folder):
     """(header, bytes of the tensors) of a safetensors file."""
-    data = (folder / "beacon.safetensors").read_bytes()
-    size = struct.unpack("<Q", data[:8])[0]
-    return json.loads(data[8 : 8 + size]), data[8 + size :]
+    path = folder / "beacon.safetensors"
+    try:
+        data = path.read_bytes()
+        size = struct.unpack("<Q", data[:8])[0]
+        return json.loads(data[8 : 8 + size]), data[8 + size :]
+    except (OSError, struct.error, ValueError) as error:
+        sys.exit(f"{path}: expected an adapter's tensors: {error}")
 
 
 def floats(words):
@@ -40,6 +44,8 @@ def main():
     parser.add_argument("share", type=float, help="of B, from 0 to 1")
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
+    if not 0 <= args.share <= 1:
+        parser.error(f"share: expected a number from 0 to 1, found {args.share}")
     header_a, a = load(args.a)
     header, b = load(args.b)
     if header_a.keys() - header.keys():

@@ -180,6 +180,11 @@ class TrainTest(BeaconTestCase):
         self.assertGreater(differ, 10)
         gated = self.folder / self.train("mean-gated", steps=2)["adapter"]
         self.assertIn("gate", mean("0.5", gated, b).stderr)
+        for share, adapter, message in (("0.5", self.folder / "nowhere", "expected an adapter"), ("2", a, "from 0 to 1")):
+            failed = mean(share, adapter, b)
+            self.assertNotEqual(failed.returncode, 0)
+            self.assertIn(message, failed.stderr)
+            self.assertNotIn("Traceback", failed.stderr)
 
     def test_echoes_stay_echoes(self):
         echoes = {"attention": "echo", "gate": None}
