@@ -40,8 +40,10 @@ add_custom_command(OUTPUT "${BEACON_CUDA_LIBRARY}"
   COMMAND "${BEACON_NVCC}" -std=c++20 -O3 -shared -Xcompiler -fPIC,-fvisibility=hidden -ccbin "${CMAKE_CXX_COMPILER}"
           -cudart static "-L${_nvcc_root}/lib" "-L${_nvcc_root}/lib64" "-I${PROJECT_SOURCE_DIR}/src"
           -gencode=arch=compute_80,code=sm_80 "-gencode=arch=compute_90,code=[sm_90,compute_90]"
-          "${_kernels}/device_kernels.cu" -o "${BEACON_CUDA_LIBRARY}"
-  DEPENDS "${_kernels}/device_kernels.cu" "${_kernels}/device_kernels.h" "${_kernels}/launch.h" "${_kernels}/weights.h"
+          "${_kernels}/device_kernels.cu" "${_kernels}/attention.cu" -o "${BEACON_CUDA_LIBRARY}"
+  DEPENDS "${_kernels}/device_kernels.cu" "${_kernels}/attention.cu" "${_kernels}/attention.h"
+          "${_kernels}/device_kernels.h" "${_kernels}/launch.h" "${_kernels}/loops.h" "${_kernels}/numbers.h" "${_kernels}/split_blocks.h"
+          "${_kernels}/weights.h" "${_kernels}/weights_k.h"
           "${PROJECT_SOURCE_DIR}/src/base/dtype.h" "${PROJECT_SOURCE_DIR}/src/base/checked.h"
   COMMENT "Building libbeacon_cuda.so with nvcc" VERBATIM)
 add_custom_target(beacon_cuda ALL DEPENDS "${BEACON_CUDA_LIBRARY}")

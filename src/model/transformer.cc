@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <optional>
 #include <utility>
 
 #include "base/check.h"
+#include "ops/attention_torch.h"
 #include "ops/device.h"
 #include "ops/embedding.h"
 #include "ops/key_rows.h"
@@ -26,7 +28,9 @@ struct Transformer::Part {
   int64_t rows = 0;          // T, or the last few of them
   ops::RopeTable table;      // of these rows
   ops::RopeTable key_table;  // of all S keys, when they are rotated on reading
-  at::Tensor mask;           // u8 [rows, S]; undefined: causal
+  at::Tensor mask;           // u8 [rows, S - seen_keys]; undefined: causal
+  at::Tensor bias;           // what a GPU makes of it once for all layers; undefined: nothing
+  int64_t seen_keys = 0;     // as of AttentionOptions
   at::Tensor beacon_keys;    // u8 [S]; undefined: none
 
   at::Tensor of(const at::Tensor& matrix) const { return matrix.narrow(0, first, batch * rows); }
@@ -105,6 +109,18 @@ at::Tensor sliding_mask(const at::Tensor& mask, int64_t rows, int64_t keys, int6
   return visible.triu_(keys - rows - window + 1);
 }
 
+// How many of the first keys all rows of a mask [T, S] see: those of the memory, mostly, which are many.
+int64_t seen_by_all(const at::Tensor& mask) {
+  int64_t seen = mask.size(1);
+  const auto* first = mask.const_data_ptr<uint8_t>();
+  for (int64_t r = 0; r < mask.size(0); ++r) {
+    const uint8_t* row = first + r * mask.stride(0);
+    const void* hidden = std::memchr(row, 0, static_cast<size_t>(seen));
+    if (hidden != nullptr) seen = static_cast<const uint8_t*>(hidden) - row;
+  }
+  return seen;
+}
+
 // body(i) for each of n sequences of so many rows together. Many sequences of few rows go side by side: what
 // each of them costs is less arithmetic than the making of tensors.
 template <typename Body>
@@ -151,7 +167,8 @@ Transformer::Transformer(const ModelConfig& config, ModelWeights weights, ops::R
       rope_(std::move(rope)),
       device_(weights_.norm.device()) {}
 
-Transformer::Part Transformer::all_rows(const SequenceRows& sequence) const {
+Transformer::Part Transformer::all_rows(const SequenceRows& sequence,
+                                        const ops::LinearContext& context) const {
   const ForwardRows& in = sequence.rows;
   KvMemory& memory = *sequence.memory;
   Part part;
@@ -170,9 +187,14 @@ Transformer::Part Transformer::all_rows(const SequenceRows& sequence) const {
   if (config_.sliding_window && keys > *config_.sliding_window) {
     part.mask = sliding_mask(part.mask, part.rows, keys, *config_.sliding_window);
   }
-  if (part.mask.defined()) part.mask = part.mask.to(device_);
+  if (part.mask.defined() && !device_.is_cpu()) {
+    part.seen_keys = std::min(seen_by_all(part.mask), keys - part.rows);
+    part.mask = ops::send(part.mask.narrow(1, part.seen_keys, keys - part.seen_keys).contiguous(), device_);
+    if (ops::wants_bias(part.mask, weights_.layers[0].beacon.gate, context.compute))
+      part.bias = ops::mask_bias(part.mask, context.compute, config_.num_key_value_heads);
+  }
   if (!in.beacon_keys.empty())
-    part.beacon_keys = bytes_view(in.beacon_keys, 1, keys).view({keys}).to(device_);
+    part.beacon_keys = ops::send(bytes_view(in.beacon_keys, 1, keys).view({keys}), device_);
   return part;
 }
 
@@ -181,7 +203,7 @@ Transformer::Step Transformer::all_rows(std::span<const SequenceRows> sequences,
   Step step;
   std::vector<int64_t> beacons, replica_to, replica_from;
   for (const SequenceRows& sequence : sequences) {
-    step.add(all_rows(sequence));
+    step.add(all_rows(sequence, context));
     const Part& part = step.parts.back();
     add_beacon_rows(sequence.rows, part.first, part.batch, part.rows, beacons);
     add_replicas(sequence.rows, part.first, part.batch, replica_to, replica_from);
@@ -205,6 +227,7 @@ Transformer::Step Transformer::last_rows(const Step& all, std::span<const Sequen
     part.rows = in.hidden_rows;
     part.table = {part.table.cos.narrow(0, first, part.rows), part.table.sin.narrow(0, first, part.rows)};
     if (part.mask.defined()) part.mask = part.mask.narrow(0, first, part.rows);
+    if (part.bias.defined()) part.bias = part.bias.narrow(0, first, part.rows);
     step.add(std::move(part));
     add_beacon_rows(in, step.parts.back().first, step.parts.back().batch, in.hidden_rows, beacons);
   }
@@ -309,6 +332,8 @@ ops::AttentionCall Transformer::attention_call(const Part& all, const Part& want
   call.out = wanted.of(out).view(sizes);
   call.options.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   call.options.mask = wanted.mask;
+  call.options.bias = wanted.bias;
+  call.options.seen_keys = wanted.seen_keys;
   if (gate.defined() && wanted.beacon_keys.defined()) {
     call.options.gate = gate;
     call.options.gated_keys = wanted.beacon_keys;

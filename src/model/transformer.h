@@ -82,7 +82,7 @@ class Transformer {
  private:
   struct Part;  // what is the same for all layers of one forward: of a sequence
   struct Step;  // and of all of them
-  Part all_rows(const SequenceRows& sequence) const;
+  Part all_rows(const SequenceRows& sequence, const ops::LinearContext& context) const;
   Step all_rows(std::span<const SequenceRows> sequences, const ops::LinearContext& context) const;
   Step last_rows(const Step& all, std::span<const SequenceRows> sequences,
                  const ops::LinearContext& context) const;

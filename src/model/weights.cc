@@ -10,6 +10,7 @@
 #include "io/rope_permutation.h"
 #include "kernels/convert.h"
 #include "ops/device_kernels.h"
+#include "ops/linear_on_device.h"
 
 namespace beacon {
 namespace {
@@ -250,7 +251,7 @@ void move_tensor(at::Tensor& tensor, at::Device device) {
 struct Residence {
   at::Device device;
   at::ScalarType compute;
-  bool blocks;    // quantised weights as in the file, for products of few rows
+  bool blocks;    // quantised weights in their blocks, for products of few rows
   bool matrices;  // those expanded as well, for products of many
 };
 
@@ -264,15 +265,11 @@ Residence residence(const ModelWeights& weights, at::Device device, at::ScalarTy
   return {device, compute, true, kernels->free_bytes() > 2 * both};
 }
 
-at::Tensor file_bytes(const ops::Weight& weight) {
-  return at::from_blob(const_cast<std::byte*>(weight.data), {weight.out, weight.row_bytes()}, at::kByte);
-}
-
 void move_matrix(ops::Weight& weight, const Residence& to) {
   if (!weight.defined()) return;
   const at::Device device = to.device;
   const bool blocks = to.blocks && is_quantised(weight.dtype);
-  if (blocks) weight.resident_blocks = file_bytes(weight).to(device);
+  if (blocks) weight.resident_blocks = ops::blocks_on(device, weight);
   ops::Weight alone = weight;
   alone.low_rank = {};
   if (!blocks || to.matrices) weight.resident = ops::expand(alone, to.compute).to(device);

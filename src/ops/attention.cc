@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <limits>
@@ -10,6 +11,7 @@
 #include "kernels/attention.h"
 #include "kernels/attention_decode.h"
 #include "ops/attention_torch.h"
+#include "ops/device_kernels.h"
 #include "ops/element_type.h"
 #include "ops/key_rows.h"
 
@@ -129,8 +131,10 @@ void check_call(const AttentionCall& call) {
   BEACON_CHECK(q.dim() == 3 && k.dim() == 4 && v.sizes() == k.sizes() && out.sizes() == q.sizes());
   BEACON_CHECK(q.size(2) % (k.size(1) * row_head_dim(k)) == 0 && k.stride(3) == 1 && v.stride(3) == 1);
   BEACON_CHECK(options.mask.defined() || k.size(2) >= q.size(1));
+  BEACON_CHECK(options.seen_keys == 0 || (options.mask.defined() && !q.is_cpu()));
+  BEACON_CHECK(options.seen_keys <= std::max(int64_t{0}, k.size(2) - q.size(1)));
   BEACON_CHECK(!options.mask.defined() ||
-               (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2)));
+               (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2) - options.seen_keys));
   BEACON_CHECK(!options.gate.defined() ||
                (options.gated_keys.defined() && options.gated_keys.numel() == k.size(2)));
   BEACON_CHECK(q.scalar_type() == out.scalar_type() && k.scalar_type() == v.scalar_type());
@@ -139,10 +143,81 @@ void check_call(const AttentionCall& call) {
 // Scores of all heads that exist at once, where nothing fuses them: 1 GiB of f32.
 constexpr int64_t kScores = int64_t{1} << 28;
 
-// Of few queries a kernel would copy all keys, to widen or to group them: torch's own products read them
-// once.
+// One batch row of few queries in our own kernel.
+void attend_few_on_device(const kernels::DeviceKernels& own, const Heads& x,
+                          const AttentionOptions& options) {
+  kernels::DeviceAttention p;
+  p.q_type = element_type(x.q);
+  p.q = x.q.const_data_ptr();
+  p.q_row_stride = x.q.stride(0);
+  p.kv_type = element_type(x.k);
+  p.k = x.k.const_data_ptr();
+  p.k_head_stride = x.k.stride(0);
+  p.k_row_stride = x.k.stride(1);
+  p.v = x.v.const_data_ptr();
+  p.v_head_stride = x.v.stride(0);
+  p.v_row_stride = x.v.stride(1);
+  p.out_type = element_type(x.out);
+  p.out = x.out.data_ptr();
+  p.out_row_stride = x.out.stride(0);
+  if (options.mask.defined()) {
+    p.mask = options.mask.const_data_ptr<uint8_t>();
+    p.mask_row_stride = options.mask.stride(0);
+    p.seen_keys = options.seen_keys;
+  }
+  if (options.gate.defined()) {
+    p.gate = options.gate.const_data_ptr<float>();
+    p.gated_keys = options.gated_keys.const_data_ptr<uint8_t>();
+  }
+  p.scale = static_cast<float>(options.scale);
+  p.rows = x.q.size(0);
+  p.keys = x.k.size(1);
+  p.head_dim = x.k.size(2);
+  p.heads = x.q.size(1) / p.head_dim;
+  p.kv_heads = x.k.size(0);
+  p.chunk_keys = kernels::device_attention_chunk(p);
+  const c10::DeviceGuard guard(x.q.device());
+  // Torch's allocator hands it to nobody before the stream is through with it.
+  const at::Tensor partials =
+      at::empty({kernels::device_attention_partials(p)}, x.q.options().dtype(at::kFloat));
+  p.partials = partials.data_ptr<float>();
+  check_launch(own.attention(p, kDefaultStream));
+}
+
+bool has_few_kernel(const AttentionCall& call) {
+  constexpr int64_t kMultiple = 8, kLargestHead = 256;
+  const int64_t head_dim = call.k.size(3);
+  // Of [.., rows, numbers] and [.., heads, rows, numbers].
+  const auto rows_apart = [](const at::Tensor& x) {
+    bool apart = x.storage_offset() % kMultiple == 0;
+    for (int64_t d = 0; d + 1 < x.dim(); ++d) apart = apart && x.stride(d) % kMultiple == 0;
+    return apart;
+  };
+  return device_kernels(call.q.device()) != nullptr && call.q.size(1) <= kFewQueries &&
+         head_dim % kMultiple == 0 && head_dim <= kLargestHead && rows_apart(call.q) && rows_apart(call.k) &&
+         rows_apart(call.v);
+}
+
+// The mask of all keys.
+AttentionOptions with_whole_mask(const AttentionOptions& options) {
+  if (options.seen_keys == 0) return options;
+  AttentionOptions whole = options;
+  const at::Tensor seen = at::ones({options.mask.size(0), options.seen_keys}, options.mask.options());
+  whole.mask = at::cat({seen, options.mask}, 1);
+  whole.seen_keys = 0;
+  return whole;
+}
+
+// Few queries go through our own kernel. Without it torch's own products read keys once, where its kernels
+// would copy all of them, to widen or to group them.
 void attend_on_device(const AttentionCall& call) {
   const int64_t head_dim = call.k.size(3);
+  if (has_few_kernel(call)) {
+    for (int64_t b = 0; b < call.q.size(0); ++b)
+      attend_few_on_device(*device_kernels(call.q.device()), {call.q[b], call.k[b], call.v[b], call.out[b]},
+                           call.options);
+    return;
+  }
   const bool bf16 = call.q.scalar_type() == at::kBFloat16 && call.k.scalar_type() == at::kBFloat16;
   const auto cast = [&](const at::Tensor& x) { return bf16 ? x : x.to(at::kFloat); };
   const at::Tensor q = cast(call.q).reshape({call.q.size(0), call.q.size(1), -1, head_dim});
@@ -151,8 +226,8 @@ void attend_on_device(const AttentionCall& call) {
   const auto attended = [&] {
     if (has_flash(q, call.options) && !(few && call.options.gate.defined()))
       return attention_flash(q, k, v, call.options);
-    if (has_masked_kernel(q, call.options) && !few) return attention_masked(q, k, v, call.options);
-    return attention_in_pieces(q, k, v, call.options, kScores);
+    if (has_masked_kernel(q, call.options) && !few) return attention_behind_seen(q, k, v, call.options);
+    return attention_in_pieces(q, k, v, with_whole_mask(call.options), kScores);
   };
   at::Tensor out = call.out;
   out.copy_(attended().reshape(out.sizes()));

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <limits>
@@ -10,6 +11,8 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "ops/device_kernels.h"
+#include "ops/element_type.h"
 
 namespace beacon::ops {
 namespace {
@@ -82,6 +85,10 @@ at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::T
   return out.narrow(-1, 0, q.size(3)).transpose(1, 2).contiguous();
 }
 
+bool wants_bias(const at::Tensor& mask, const at::Tensor& gate, at::ScalarType type) {
+  return mask.is_cuda() && type == at::kBFloat16 && mask.size(0) > kFewQueries && !gate.defined();
+}
+
 // Rows start where the kernel wants them.
 at::Tensor mask_bias(const at::Tensor& mask, at::ScalarType type, int64_t kv_heads) {
   const int64_t keys = mask.size(-1), width = ceil_div(keys, kBiasMultiple) * kBiasMultiple;
@@ -117,15 +124,74 @@ at::Tensor in_heads(const at::Tensor& x, int64_t batch) {
       .reshape({batch, rows, -1, head_dim});
 }
 
+namespace {
+
+// The logarithms of sums are there where they are asked for.
+Attended run_masked(const at::Tensor& q, const MaskedArguments& in, double scale, bool log_sums) {
+  const auto result = at::_scaled_dot_product_efficient_attention(
+      in.q, in.k, in.v, in.bias, log_sums, /*dropout_p=*/0.0, /*is_causal=*/false, scale);
+  Attended attended{in_heads(std::get<0>(result), q.size(0)), {}};
+  // The kernel pads rows.
+  if (log_sums)
+    attended.log_sum =
+        std::get<1>(result).narrow(-1, 0, q.size(1)).reshape({q.size(0), q.size(2), q.size(1)});
+  return attended;
+}
+
+}  // namespace
+
 at::Tensor attention_masked(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionOptions& options) {
   const MaskedArguments in = masked_arguments(q, k, v, options);
   const bool records =
       at::GradMode::is_enabled() && (in.q.requires_grad() || in.k.requires_grad() || in.v.requires_grad());
-  const at::Tensor out = std::get<0>(
-      at::_scaled_dot_product_efficient_attention(in.q, in.k, in.v, in.bias, /*compute_log_sumexp=*/records,
-                                                  /*dropout_p=*/0.0, /*is_causal=*/false, options.scale));
-  return in_heads(out, q.size(0));
+  return run_masked(q, in, options.scale, records).out;
+}
+
+at::Tensor attention_behind_seen(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const AttentionOptions& options) {
+  const int64_t seen = options.seen_keys, others = k.size(1) - seen;
+  const MaskedArguments masked =
+      masked_arguments(q, k.narrow(1, seen, others), v.narrow(1, seen, others), options);
+  const Attended behind = run_masked(q, masked, options.scale, /*log_sums=*/true);
+  if (seen == 0) return behind.out;
+  const auto flash = at::_scaled_dot_product_flash_attention(
+      q.transpose(1, 2), k.narrow(1, 0, seen).transpose(1, 2), v.narrow(1, 0, seen).transpose(1, 2),
+      /*dropout_p=*/0.0, /*is_causal=*/false, /*return_debug_mask=*/false, options.scale);
+  return put_together({std::get<0>(flash).transpose(1, 2), std::get<1>(flash)}, behind);
+}
+
+namespace {
+
+// In one launch, where there is a kernel; undefined where not.
+at::Tensor put_together_on_device(const Attended& a, const Attended& b) {
+  const kernels::DeviceKernels* own = device_kernels(a.out.device());
+  const bool plain = a.out.is_contiguous() && b.out.is_contiguous() && a.log_sum.is_contiguous() &&
+                     b.log_sum.is_contiguous() && b.out.scalar_type() == a.out.scalar_type();
+  if (own == nullptr || !plain) return {};
+  const c10::DeviceGuard guard(a.out.device());
+  const at::Tensor out = at::empty_like(a.out);
+  kernels::DeviceMerge p;
+  p.type = element_type(out);
+  p.a = a.out.const_data_ptr();
+  p.b = b.out.const_data_ptr();
+  p.log_sum_a = a.log_sum.const_data_ptr<float>();
+  p.log_sum_b = b.log_sum.const_data_ptr<float>();
+  p.out = out.data_ptr();
+  p.batch = out.size(0);
+  p.rows = out.size(1);
+  p.heads = out.size(2);
+  p.head_dim = out.size(3);
+  check_launch(own->merge(p, kDefaultStream));
+  return out;
+}
+
+}  // namespace
+
+at::Tensor put_together(const Attended& a, const Attended& b) {
+  if (const at::Tensor out = put_together_on_device(a, b); out.defined()) return out;
+  const at::Tensor share = at::sigmoid(b.log_sum - a.log_sum).transpose(1, 2).unsqueeze(-1);
+  return at::lerp(a.out.to(at::kFloat), b.out.to(at::kFloat), share).to(a.out.scalar_type());
 }
 
 // The heads of a group share their keys, so they are rows of one product.

@@ -20,8 +20,23 @@ at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::T
 at::Tensor attention_masked(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionOptions& options);
 
+// That for the keys behind options.seen_keys, put together with flash attention to those before, which needs
+// no mask. Not differentiable.
+at::Tensor attention_behind_seen(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const AttentionOptions& options);
+
+// Attention over two sets of keys from that over each: results [B, T, N, H] and the logarithms of their sums
+// of exponentials, f32 [B, N, T]. In f32, then of the type of the results.
+struct Attended {
+  at::Tensor out, log_sum;
+};
+at::Tensor put_together(const Attended& a, const Attended& b);
+
 // The mask as that kernel adds it, 0 or -infinity: [T, S], or [B * K, 1, T, S] of a mask [B, T, S].
 at::Tensor mask_bias(const at::Tensor& mask, at::ScalarType type, int64_t kv_heads);
+
+// Whether many queries under a mask of a device, with this gate (undefined: none), will need it.
+bool wants_bias(const at::Tensor& mask, const at::Tensor& gate, at::ScalarType type);
 
 // What that kernel is called with: softmax(scale q k^T + bias) v, as in_heads() puts it back, is the
 // attention of the arguments. KV heads are rows of the batch, so that a group's keys are kept once.

@@ -76,12 +76,14 @@ at::Device open_device(const std::string& name) {
   return device;
 }
 
+at::Tensor send(const at::Tensor& x, at::Device device) { return x.to(device, /*non_blocking=*/true); }
+
 at::Tensor index_on(at::Device device, const std::vector<int64_t>& values) {
-  return at::tensor(values, at::kLong).to(device);
+  return send(at::tensor(values, at::kLong), device);
 }
 
 at::Tensor index_on(at::Device device, const std::vector<int32_t>& values) {
-  return at::tensor(values, at::kInt).to(device);
+  return send(at::tensor(values, at::kInt), device);
 }
 
 void ask_for_the_same_bits() {

@@ -13,6 +13,10 @@ namespace beacon::ops {
 // another name and kUnsupported, with the reason, where there is no such device.
 at::Device open_device(const std::string& name);
 
+// A tensor of host memory on the device. What is queued there goes on meanwhile: a copy from pageable memory
+// has left it when the call returns, so `x` may go.
+at::Tensor send(const at::Tensor& x, at::Device device);
+
 // Host integers as a tensor of that type on the device: i64, or i32.
 at::Tensor index_on(at::Device device, const std::vector<int64_t>& values);
 at::Tensor index_on(at::Device device, const std::vector<int32_t>& values);

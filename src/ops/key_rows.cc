@@ -1,9 +1,12 @@
 #include "ops/key_rows.h"
 
 #include <ATen/Functions.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "base/check.h"
 #include "kernels/convert.h"
+#include "ops/device_kernels.h"
+#include "ops/element_type.h"
 
 namespace beacon::ops {
 namespace {
@@ -59,6 +62,40 @@ void store_rows(const at::Tensor& x, const at::Tensor& rows) {
   for_each_row(rows, [&](int64_t b, int64_t k, int64_t r) {
     kernels::quantize_row_q8_0(row_of(from, wide, b, k, r), row_of(to, rows, b, k, r), x.size(3));
   });
+}
+
+bool append_on_device(const at::Tensor& k, const at::Tensor& v, const RopeTable& table,
+                      const at::Tensor& k_to, const at::Tensor& v_to, const at::Tensor& k_before) {
+  if (k.is_cpu() || k_to.scalar_type() == kBlockRows || !k.is_contiguous() || !v.is_contiguous())
+    return false;
+  const kernels::DeviceKernels* own = device_kernels(k.device());
+  if (own == nullptr) return false;
+  BEACON_CHECK(k_to.sizes() == v_to.sizes() && k_to.strides() == v_to.strides() && k_to.stride(3) == 1);
+  BEACON_CHECK(k.numel() == k_to.numel() && v.numel() == k.numel() && v.scalar_type() == k.scalar_type());
+  BEACON_CHECK(table.cos.size(0) == k_to.size(2) && table.cos.is_contiguous() && table.sin.is_contiguous());
+  kernels::DeviceAppend p;
+  p.x_type = element_type(k);
+  p.k = k.const_data_ptr();
+  p.v = v.const_data_ptr();
+  p.cos = table.cos.const_data_ptr<float>();
+  p.sin = table.sin.const_data_ptr<float>();
+  p.to_type = element_type(k_to);
+  p.k_to = k_to.data_ptr();
+  p.v_to = v_to.data_ptr();
+  p.to_head_stride = k_to.stride(1);
+  p.to_row_stride = k_to.stride(2);
+  if (k_before.defined()) {
+    BEACON_CHECK(k_before.sizes() == k_to.sizes() && k_before.stride(3) == 1);
+    p.k_before = k_before.data_ptr<float>();
+    p.before_head_stride = k_before.stride(1);
+    p.before_row_stride = k_before.stride(2);
+  }
+  p.rows = k_to.size(2);
+  p.heads = k_to.size(1);
+  p.head_dim = k_to.size(3);
+  const c10::DeviceGuard guard(k.device());
+  check_launch(own->append(p, kDefaultStream));
+  return true;
 }
 
 at::Tensor float_rows(const at::Tensor& rows) {

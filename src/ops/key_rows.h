@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "ops/rope.h"
 
 namespace beacon::ops {
 
@@ -27,5 +28,11 @@ void store_rows(const at::Tensor& x, const at::Tensor& rows);
 
 // The rows [B, K, R, width] as f32 [B, K, R, H], a contiguous copy.
 at::Tensor float_rows(const at::Tensor& rows);
+
+// The new rows of a memory in one launch, where the device has a kernel for it; false, and nothing done,
+// where not. k, v [T, K * H] contiguous; to k_to (rotated by the table of T rows) and v_to [1, K, T, H] of
+// one type and, unless undefined, k_before f32 [1, K, T, H] (k as it is).
+bool append_on_device(const at::Tensor& k, const at::Tensor& v, const RopeTable& table,
+                      const at::Tensor& k_to, const at::Tensor& v_to, const at::Tensor& k_before);
 
 }  // namespace beacon::ops

@@ -26,7 +26,7 @@ struct Weight {
   at::Tensor bias;
   LowRank low_rank;
   // The matrix without its low-rank part on the device where the model runs, when that is not the processor:
-  // [O, I] in the compute type, or u8 [O, row_bytes] as in the file, or both. Bias and low-rank part are
+  // [O, I] in the compute type, or its blocks as blocks_on() has them, or both. Bias and low-rank part are
   // there too.
   at::Tensor resident;
   at::Tensor resident_blocks;

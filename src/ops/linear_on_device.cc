@@ -5,6 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "base/check.h"
+#include "kernels/cuda/split_blocks.h"
 #include "ops/device_kernels.h"
 #include "ops/element_type.h"
 
@@ -13,24 +14,36 @@ namespace {
 
 kernels::DeviceBlocks device_blocks(const Weight& weight) {
   return {weight.dtype, static_cast<const std::byte*>(weight.resident_blocks.const_data_ptr()), weight.out,
-          weight.in, weight.row_bytes()};
+          weight.in, weight.resident_blocks.size(1)};
 }
 
-// x bf16 [R, I], few rows.
-void multiply_blocks(const at::Tensor& x, const LinearTarget& target) {
-  const Weight& weight = *target.weight;
-  BEACON_CHECK(x.scalar_type() == at::kBFloat16 && target.y.device() == x.device());
+kernels::DeviceTarget device_target(const LinearTarget& target) {
+  kernels::DeviceTarget out;
+  out.weight = device_blocks(*target.weight);
+  out.bias = target.weight->bias.defined() ? target.weight->bias.const_data_ptr<float>() : nullptr;
+  out.y_type = element_type(target.y);
+  out.y = target.y.data_ptr();
+  out.y_stride = target.y.stride(0);
+  return out;
+}
+
+// x bf16 [R, I], few rows. As many of the targets as go in one launch, the first in any case; says how many.
+size_t multiply_blocks(const at::Tensor& x, std::span<const LinearTarget> targets) {
   const c10::DeviceGuard guard(x.device());
   kernels::DeviceLinear p;
-  p.weight = device_blocks(weight);
+  for (const LinearTarget& target : targets) {
+    const Weight& weight = *target.weight;
+    if (p.num_targets == kernels::kDeviceTargets || weight.dtype != targets[0].weight->dtype ||
+        weight.in != targets[0].weight->in || !weight.resident_blocks.defined())
+      break;
+    BEACON_CHECK(x.scalar_type() == at::kBFloat16 && target.y.device() == x.device());
+    p.targets[p.num_targets++] = device_target(target);
+  }
   p.x = static_cast<const uint16_t*>(x.const_data_ptr());
   p.x_stride = x.stride(0);
-  p.bias = weight.bias.defined() ? weight.bias.const_data_ptr<float>() : nullptr;
-  p.y_type = element_type(target.y);
-  p.y = target.y.data_ptr();
-  p.y_stride = target.y.stride(0);
   p.rows = x.size(0);
   check_launch(device_kernels(x.device())->linear_rows(p, kDefaultStream));
+  return static_cast<size_t>(p.num_targets);
 }
 
 // x W^T in f32: cuBLAS gives its f32 sums, which torch's product would round to bf16 first.
@@ -55,14 +68,25 @@ void multiply_matrix(const at::Tensor& x, const LinearTarget& target) {
 
 void linear_on_device(const at::Tensor& x, std::span<const LinearTarget> targets, at::ScalarType compute) {
   const at::Tensor rows = x.to(compute).contiguous();
-  for (const LinearTarget& target : targets) {
-    if (target.weight->resident_blocks.defined() && rows.size(0) <= kernels::kDeviceFewRows) {
-      multiply_blocks(rows, target);
+  for (size_t next = 0; next < targets.size();) {
+    if (targets[next].weight->resident_blocks.defined() && rows.size(0) <= kernels::kDeviceFewRows) {
+      next += multiply_blocks(rows, targets.subspan(next));
     } else {
-      multiply_matrix(rows, target);
+      multiply_matrix(rows, targets[next++]);
     }
-    add_low_rank(rows, target.weight->low_rank, target.y, compute);
   }
+  for (const LinearTarget& target : targets) add_low_rank(rows, target.weight->low_rank, target.y, compute);
+}
+
+at::Tensor blocks_on(at::Device device, const Weight& weight) {
+  const int64_t row_bytes = kernels::device_row_bytes(weight.dtype, weight.in);
+  const at::Tensor rows = at::empty({weight.out, row_bytes}, at::kByte);
+  auto* to = static_cast<std::byte*>(rows.data_ptr());
+  parallel_for(weight.out, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o)
+      kernels::split_row(weight.dtype, weight.in, weight.data + o * weight.row_bytes(), to + o * row_bytes);
+  });
+  return rows.to(device);
 }
 
 at::Tensor resident_rows(const Weight& weight, at::Device device, at::ScalarType type,

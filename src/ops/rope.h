@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "io/model_config.h"
+#include "ops/device.h"
 
 namespace beacon::ops {
 
@@ -18,7 +19,7 @@ struct RopeTable {
   at::Tensor cos;
   at::Tensor sin;
 
-  RopeTable on(at::Device device) const { return {cos.to(device), sin.to(device)}; }
+  RopeTable on(at::Device device) const { return {send(cos, device), send(sin, device)}; }
 };
 
 // The rotation of one model. Const after construction; shared by threads.

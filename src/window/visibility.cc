@@ -1,6 +1,7 @@
 #include "window/visibility.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace beacon {
 namespace {
@@ -49,13 +50,21 @@ std::vector<uint8_t> build_mask(const Layout& layout, const WindowOptions& optio
   const size_t num_new = layout.rows.size() - cached;
   const size_t width = memory + layout.rows.size();
   std::vector<uint8_t> mask(num_new * width, 0);
+  std::optional<size_t> raw;  // the last new row of a raw token
   for (size_t i = 0; i < num_new; ++i) {
     uint8_t* out = mask.data() + i * width;
     const Row& query = layout.rows[cached + i];
     std::fill_n(out, memory, sees_memory(options, query) ? 1 : 0);
-    for (size_t k = 0; k < cached + i; ++k)
+    size_t first = 0;
+    // Of the raw tokens of a window each sees what the one before saw, and that one: most pairs need no rule.
+    if (query.kind == SlotKind::kRaw && raw && layout.rows[cached + *raw].window == query.window) {
+      first = cached + *raw + 1;
+      std::copy_n(mask.data() + *raw * width + memory, first, out + memory);
+    }
+    for (size_t k = first; k < cached + i; ++k)
       out[memory + k] = sees_earlier_row(layout, options, query, layout.rows[k]) ? 1 : 0;
     out[memory + cached + i] = 1;
+    if (query.kind == SlotKind::kRaw) raw = i;
   }
   return mask;
 }

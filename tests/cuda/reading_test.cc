@@ -36,19 +36,22 @@ TEST_F(CudaReadingTest, GoldenCasesAgreeWithTheOriginal) {
 // more.
 TEST_F(CudaReadingTest, Bf16IsNearTheProcessor) {
   const auto host = tiny_model();
-  ModelOptions options;
-  options.model = test_data() / "models/gguf_f32/model.gguf";
-  options.device = "cuda";
-  options.beacon_gate = 0.0F;
-  const auto there = Model::load(options);
-  EXPECT_EQ(there->info().compute, "bf16");
-  for (const int64_t stride : {16, 8, 5}) {
-    Session here(host, small_windows(stride, stride < 16 ? 1 : 0));
-    Session on_gpu(there, small_windows(stride, stride < 16 ? 1 : 0));
-    here.feed(random_ids(101));
-    on_gpu.feed(random_ids(101));
-    const std::vector<float> expected = probe(here), actual = probe(on_gpu);
-    for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 0.1F) << i;
+  for (const std::optional<float> gate : {std::optional<float>(), std::optional(0.0F)}) {
+    ModelOptions options;
+    options.model = test_data() / "models/gguf_f32/model.gguf";
+    options.device = "cuda";
+    options.beacon_gate = gate;
+    const auto there = Model::load(options);
+    EXPECT_EQ(there->info().compute, "bf16");
+    for (const int64_t stride : {16, 8, 5}) {
+      SCOPED_TRACE(::testing::Message() << "stride " << stride << ", gate " << gate.has_value());
+      Session here(host, small_windows(stride, stride < 16 ? 1 : 0));
+      Session on_gpu(there, small_windows(stride, stride < 16 ? 1 : 0));
+      here.feed(random_ids(101));
+      on_gpu.feed(random_ids(101));
+      const std::vector<float> expected = probe(here), actual = probe(on_gpu);
+      for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 0.1F) << i;
+    }
   }
 }
 

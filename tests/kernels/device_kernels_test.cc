@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "kernels/cuda/split_blocks.h"
 #include "kernels/cuda/weights.h"
 #include "linear_fixture.h"
 
@@ -13,21 +14,22 @@ namespace {
 constexpr DType kFormats[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
                               DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
 
-// Rows without a gap, at even addresses.
+// As a GPU keeps them.
+struct alignas(16) SixteenAligned {
+  std::byte bytes[16];
+};
 struct Packed {
   WeightRows rows;
-  std::vector<uint16_t> storage;
+  std::vector<SixteenAligned> storage;
   DeviceBlocks blocks;
 };
 
 Packed packed(DType type, int64_t out, int64_t in, std::mt19937& random) {
   Packed made{random_weights(type, out, in, random), {}, {}};
-  const auto info = dtype_info(type);
-  const int64_t row_bytes = in / info.block_elements * info.block_bytes;
-  made.storage.resize(static_cast<size_t>(out * row_bytes / 2));
+  const int64_t row_bytes = device_row_bytes(type, in);
+  made.storage.resize(static_cast<size_t>(out * row_bytes / 16));
   auto* data = reinterpret_cast<std::byte*>(made.storage.data());
-  for (int64_t o = 0; o < out; ++o)
-    std::memcpy(data + o * row_bytes, made.rows.row(o), static_cast<size_t>(row_bytes));
+  for (int64_t o = 0; o < out; ++o) split_row(type, in, made.rows.row(o), data + o * row_bytes);
   made.blocks = {type, data, out, in, row_bytes};
   return made;
 }
@@ -67,36 +69,56 @@ TEST_F(DeviceKernelsTest, ExpandsEveryFormat) {
   }
 }
 
+// The product of a row of x with the weight's output o, and how large it could have been.
+struct Exact {
+  double value, size;
+};
+Exact product(const Packed& w, int64_t o, const uint16_t* x) {
+  Exact exact{0.0, 1.0};
+  const std::vector<float> values = w.rows.values(o);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double term = static_cast<double>(values[i]) * bf16_to_float(x[i]);
+    exact.value += term;
+    exact.size += std::fabs(term);
+  }
+  return exact;
+}
+
 TEST_F(DeviceKernelsTest, MultipliesFewRowsOfEveryFormat) {
-  constexpr int64_t kOut = 7, kIn = 1280;  // more units than lanes, and not the same number for all
+  constexpr int64_t kIn = 1280;  // more units than lanes, and not the same number for all
+  constexpr int64_t kStride = 9;
+  const std::vector<float> bias = {0.5F, -1.0F, 2.0F, 0.0F, 3.0F, -2.5F, 1.0F};
   for (const DType type : kFormats) {
-    const Packed w = packed(type, kOut, kIn, random_);
-    const std::vector<float> bias = {0.5F, -1.0F, 2.0F, 0.0F, 3.0F, -2.5F, 1.0F};
+    const Packed weights[] = {packed(type, 7, kIn, random_), packed(type, 2, kIn, random_),
+                              packed(type, 5, kIn, random_)};
     for (int64_t rows = 1; rows <= kDeviceFewRows; ++rows) {
-      SCOPED_TRACE(testing::Message() << dtype_info(type).name << ", " << rows << " rows");
-      const std::vector<uint16_t> x = bf16(rows * kIn);
-      std::vector<float> y(static_cast<size_t>(rows * 9), NAN);  // rows 9 apart
-      DeviceLinear p;
-      p.weight = w.blocks;
-      p.x = x.data();
-      p.x_stride = kIn;
-      p.bias = rows % 2 == 0 ? bias.data() : nullptr;
-      p.y_type = DType::kF32;
-      p.y = y.data();
-      p.y_stride = 9;
-      p.rows = rows;
-      ASSERT_EQ(kernels_.linear_rows(p, nullptr), nullptr);
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t o = 0; o < kOut; ++o) {
-          const std::vector<float> values = w.rows.values(o);
-          double exact = p.bias == nullptr ? 0.0 : bias[static_cast<size_t>(o)], size = 1.0;
-          for (int64_t i = 0; i < kIn; ++i) {
-            const double term = static_cast<double>(values[static_cast<size_t>(i)]) *
-                                bf16_to_float(x[static_cast<size_t>(r * kIn + i)]);
-            exact += term;
-            size += std::fabs(term);
+      for (int32_t num = 1; num <= kDeviceTargets; ++num) {
+        SCOPED_TRACE(testing::Message()
+                     << dtype_info(type).name << ", " << rows << " rows, " << num << " weights");
+        const std::vector<uint16_t> x = bf16(rows * kIn);
+        std::vector<std::vector<float>> y(static_cast<size_t>(num),
+                                          std::vector<float>(static_cast<size_t>(rows * kStride), NAN));
+        DeviceLinear p;
+        p.num_targets = num;
+        p.x = x.data();
+        p.x_stride = kIn;
+        p.rows = rows;
+        for (int32_t t = 0; t < num; ++t) {
+          const auto of = static_cast<size_t>(t);
+          p.targets[t] = {weights[of].blocks, (rows + t) % 2 == 0 ? bias.data() : nullptr, DType::kF32,
+                          y[of].data(), kStride};
+        }
+        ASSERT_EQ(kernels_.linear_rows(p, nullptr), nullptr);
+        for (int32_t t = 0; t < num; ++t) {
+          for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t o = 0; o < p.targets[t].weight.out; ++o) {
+              const Exact exact = product(weights[static_cast<size_t>(t)], o, x.data() + r * kIn);
+              const double more = p.targets[t].bias == nullptr ? 0.0 : bias[static_cast<size_t>(o)];
+              ASSERT_NEAR(y[static_cast<size_t>(t)][static_cast<size_t>(r * kStride + o)], exact.value + more,
+                          64 * kEps * exact.size)
+                  << t << ", " << r << ", " << o;
+            }
           }
-          ASSERT_NEAR(y[static_cast<size_t>(r * 9 + o)], exact, 64 * kEps * size) << r << ", " << o;
         }
       }
     }
@@ -105,13 +127,23 @@ TEST_F(DeviceKernelsTest, MultipliesFewRowsOfEveryFormat) {
 
 TEST_F(DeviceKernelsTest, RefusesWhatItHasNoKernelFor) {
   DeviceLinear p;
-  p.weight.type = DType::kF16;
-  p.weight.out = 1;
+  p.num_targets = 1;
+  p.targets[0].weight.type = DType::kF16;
+  p.targets[0].weight.out = 1;
   p.rows = 1;
   EXPECT_NE(kernels_.linear_rows(p, nullptr), nullptr);
-  p.weight.type = DType::kQ8_0;
+  p.targets[0].weight.type = DType::kQ8_0;
   p.rows = kDeviceFewRows + 1;
   EXPECT_NE(kernels_.linear_rows(p, nullptr), nullptr);
+  p.rows = 1;
+  p.num_targets = 2;
+  p.targets[1].weight.type = DType::kQ4_0;
+  EXPECT_NE(kernels_.linear_rows(p, nullptr), nullptr);
+  DeviceAttention a;
+  a.head_dim = 20;
+  EXPECT_NE(kernels_.attention(a, nullptr), nullptr);
+  a.head_dim = 264;
+  EXPECT_NE(kernels_.attention(a, nullptr), nullptr);
 }
 
 TEST_F(DeviceKernelsTest, HalvesAreExact) {

@@ -3,9 +3,10 @@
 // device and into those of a GPU.
 #include "ops/device_ops_test.h"
 
-#include "ops/attention.h"
+#include "ops/attention_torch.h"
 #include "ops/device_kernels.h"
 #include "ops/embedding.h"
+#include "ops/key_rows.h"
 #include "ops/linear_on_device.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
@@ -37,8 +38,7 @@ class DeviceOpsTest : public TensorTest, public ::testing::WithParamInterface<bo
   Weight resident(const Weight& host, at::ScalarType compute) const {
     Weight weight = host;
     if (GetParam() && is_quantised(host.dtype) && compute == at::kBFloat16) {
-      weight.resident_blocks =
-          there(at::from_blob(const_cast<std::byte*>(host.data), {host.out, host.row_bytes()}, at::kByte));
+      weight.resident_blocks = blocks_on(device_, host);
     } else {
       weight.resident = there(expand(host, compute));
     }
@@ -107,9 +107,11 @@ TEST_P(DeviceOpsTest, Embedding) {
 }
 
 TEST_P(DeviceOpsTest, Norms) {
-  for (const auto type : {at::kFloat, at::kBFloat16}) {
-    const at::Tensor weight = at::randn({70}), x = at::randn({5, 70}), branch = at::randn({5, 70}).to(type);
-    const at::Tensor y = at::empty({5, 70}, type), sum = x.clone(), z = at::empty({5, 70}, type);
+  for (const auto& [type, cols] : std::vector<std::pair<at::ScalarType, int64_t>>{
+           {at::kFloat, 70}, {at::kBFloat16, 70}, {at::kFloat, 260}, {at::kBFloat16, 260}}) {
+    const at::Tensor weight = at::randn({cols}), x = at::randn({5, cols}),
+                     branch = at::randn({5, cols}).to(type);
+    const at::Tensor y = at::empty({5, cols}, type), sum = x.clone(), z = at::empty({5, cols}, type);
     const at::Tensor y_there = there(y), sum_there = there(x), z_there = there(z);
     rms_norm(x, weight, 1e-5, y);
     rms_norm(there(x), there(weight), 1e-5, y_there);
@@ -123,8 +125,9 @@ TEST_P(DeviceOpsTest, Norms) {
 }
 
 TEST_P(DeviceOpsTest, Swiglu) {
-  for (const auto type : {at::kFloat, at::kBFloat16}) {
-    const at::Tensor gate = (at::randn({9, 70}) * 4).to(type), up = at::randn({9, 70}).to(type);
+  for (const auto& [type, cols] : std::vector<std::pair<at::ScalarType, int64_t>>{
+           {at::kFloat, 70}, {at::kBFloat16, 70}, {at::kFloat, 72}, {at::kBFloat16, 72}}) {
+    const at::Tensor gate = (at::randn({9, cols}) * 4).to(type), up = at::randn({9, cols}).to(type);
     const at::Tensor out = at::empty_like(gate), out_there = there(gate);
     swiglu(gate, up, out);
     swiglu(out_there, there(up), out_there);
@@ -149,29 +152,118 @@ TEST_P(DeviceOpsTest, RopeOfStridedHeads) {
   }
 }
 
+// The rows of a memory beside what they are made of one by one.
+TEST_P(DeviceOpsTest, AppendsToAMemory) {
+  const RopeTable table = Rope(RopeConfig{}, 16, 4096).table(std::vector<int32_t>{7, 8, 900}, 1000);
+  for (const auto& [type, held] : std::vector<std::pair<at::ScalarType, at::ScalarType>>{
+           {at::kFloat, at::kFloat}, {at::kBFloat16, at::kBFloat16}, {at::kBFloat16, at::kFloat}}) {
+    for (const bool keeps : {false, true}) {
+      const at::Tensor k = at::randn({3, 2 * 16}).to(type), v = at::randn({3, 2 * 16}).to(type);
+      const at::Tensor memory = at::full({1, 2, 10, 16}, 7.0, held);
+      const at::Tensor k_there = there(memory), v_there = there(memory),
+                       before = there(memory.to(at::kFloat));
+      const auto rows = [](const at::Tensor& x) { return x.narrow(2, 4, 3); };
+      const bool done = append_on_device(there(k), there(v), table.on(device_), rows(k_there), rows(v_there),
+                                         keeps ? rows(before) : at::Tensor());
+      EXPECT_EQ(done, GetParam());
+      if (!done) continue;
+      const auto by_head = [](const at::Tensor& x) {
+        return x.view({3, 2, 16}).transpose(0, 1).unsqueeze(0);
+      };
+      const at::Tensor turned = at::empty({3, 2, 16});
+      apply_rope(k.to(at::kFloat).view({3, 2, 16}), table, turned);
+      at::Tensor k_expected = memory.to(at::kFloat).clone(), v_expected = memory.clone();
+      at::Tensor before_expected = memory.to(at::kFloat).clone();
+      rows(k_expected).copy_(turned.transpose(0, 1).unsqueeze(0));
+      rows(v_expected).copy_(by_head(v));
+      if (keeps) rows(before_expected).copy_(by_head(k));
+      const double rounding = held == at::kFloat ? 8 * kEpsF32 : 2.1 * kEpsBf16;
+      expect_close(k_there.cpu(), k_expected, k_expected.abs().to(at::kDouble) * rounding + 4 * kEpsF32 * 4);
+      expect_equal(v_there.cpu(), v_expected);
+      expect_equal(before.cpu(), before_expected);
+    }
+  }
+}
+
+struct AttentionCase {
+  int64_t batch, rows, keys, heads, kv_heads, head_dim;
+};
+
+// All rows see the first `seen` keys, and of the others themselves.
+at::Tensor random_mask(int64_t rows, int64_t keys, int64_t seen) {
+  at::Tensor mask = at::rand({rows, keys}).lt(0.5).to(at::kByte);
+  mask.narrow(1, 0, seen).fill_(1);
+  mask.diagonal(keys - rows).fill_(1);
+  return mask;
+}
+
 TEST_P(DeviceOpsTest, Attention) {
-  for (const auto type : {at::kFloat, at::kBFloat16}) {
-    for (const int64_t rows : {1, 8, 30}) {
+  const AttentionCase cases[] = {{2, 1, 40, 6, 2, 16},   {1, 1, 700, 9, 3, 64}, {1, 3, 300, 4, 4, 80},
+                                 {2, 8, 333, 8, 2, 128}, {1, 2, 90, 4, 1, 200}, {2, 30, 60, 6, 2, 16},
+                                 {1, 60, 300, 8, 2, 64}};
+  for (const AttentionCase& c : cases) {
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
       for (const bool gated : {false, true}) {
-        SCOPED_TRACE(::testing::Message() << rows << " rows, gate " << gated);
-        const at::Tensor q = at::randn({2, rows, 6 * 16}).to(type);
-        const at::Tensor k = at::randn({2, 2, 40, 16}).to(type), v = at::randn({2, 2, 40, 16}).to(type);
-        AttentionOptions options, options_there;
-        options.scale = options_there.scale = 0.25;
-        if (gated) {
-          options.gate = at::linspace(-4.03, 2.0, 6);
-          options.gated_keys = at::arange(40).remainder(3).eq(0).to(at::kByte);
-          options_there.gate = there(options.gate);
-          options_there.gated_keys = there(options.gated_keys);
+        for (const int64_t seen : {-1, 0, 24}) {  // -1: no mask
+          SCOPED_TRACE(::testing::Message() << c.rows << " rows, " << c.keys << " keys, head of "
+                                            << c.head_dim << ", gate " << gated << ", seen " << seen);
+          const at::Tensor q = at::randn({c.batch, c.rows, c.heads * c.head_dim}).to(type);
+          const std::vector<int64_t> rows = {c.batch, c.kv_heads, c.keys + 8, c.head_dim};
+          const at::Tensor held_k = at::randn(rows).to(type), held_v = at::randn(rows).to(type);
+          const at::Tensor k = held_k.narrow(2, 0, c.keys), v = held_v.narrow(2, 8, c.keys);
+          AttentionOptions options, options_there;
+          options.scale = options_there.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+          if (gated) {
+            options.gate = at::linspace(-4.03, 2.0, c.heads);
+            options.gated_keys = at::arange(c.keys).remainder(3).eq(0).to(at::kByte);
+            options_there.gate = there(options.gate);
+            options_there.gated_keys = there(options.gated_keys);
+          }
+          if (seen >= 0) {
+            options.mask = random_mask(c.rows, c.keys, seen);
+            options_there.mask = there(options.mask.narrow(1, seen, c.keys - seen).contiguous());
+            options_there.seen_keys = seen;
+          }
+          const at::Tensor out = at::empty_like(there(q));
+          AttentionContext context;
+          attention(there(q), there(held_k).narrow(2, 0, c.keys), there(held_v).narrow(2, 8, c.keys),
+                    options_there, out, context);
+          expect_close(out.cpu(), attention_reference(q, k, v, options),
+                       type == at::kFloat ? 64 * kEpsF32 : 4 * kEpsBf16);
         }
-        const at::Tensor out = at::empty_like(there(q));
-        AttentionContext context;
-        attention(there(q), there(k), there(v), options_there, out, context);
-        expect_close(out.cpu(), attention_reference(q, k, v, options),
-                     type == at::kFloat ? 64 * kEpsF32 : 4 * kEpsBf16);
       }
     }
   }
+}
+
+TEST_P(DeviceOpsTest, TwoSetsOfKeysArePutTogether) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor a = at::randn({2, 5, 3, 20}).to(type), b = at::randn({2, 5, 3, 20}).to(type);
+    const at::Tensor more = at::linspace(-200.0, 200.0, 2 * 3 * 5).view({2, 3, 5}),
+                     sums = at::randn({2, 3, 5});
+    const at::Tensor share = at::sigmoid(more.to(at::kDouble)).transpose(1, 2).unsqueeze(-1);
+    const at::Tensor expected = a.to(at::kDouble) * (1 - share) + b.to(at::kDouble) * share;
+    const at::Tensor size = a.abs().to(at::kDouble) + b.abs().to(at::kDouble);
+    // The difference of the sums is rounded where they are large.
+    const double rounding = type == at::kFloat ? 400 * kEpsF32 : kEpsBf16;
+    const at::Tensor out = put_together({there(a), there(sums)}, {there(b), there(sums + more)});
+    expect_close(out.cpu(), expected, size * rounding + 1e-7);
+  }
+}
+
+// A row that sees nothing gets zeros, and keys of chunks that it does not see weigh nothing.
+TEST_P(DeviceOpsTest, AttentionThatSeesLittle) {
+  const at::Tensor q = at::randn({1, 3, 128}), k = at::randn({1, 2, 400, 64}), v = at::randn({1, 2, 400, 64});
+  AttentionOptions options, options_there;
+  options.mask = at::zeros({3, 400}, at::kByte);
+  options.mask[1][399] = options.mask[2][0] = 1;
+  options_there.mask = there(options.mask);
+  const at::Tensor out = at::empty_like(there(q));
+  AttentionContext context;
+  attention(there(q), there(k), there(v), options_there, out, context);
+  expect_equal(out.cpu()[0][0], at::zeros({128}));
+  expect_close(out.cpu()[0][1], v.select(2, 399).flatten(), 4 * kEpsF32);
+  expect_close(out.cpu()[0][2], v.select(2, 0).flatten(), 4 * kEpsF32);
 }
 
 }  // namespace

@@ -1,42 +1,13 @@
-// The kernels of a GPU. They are bound by memory: a product of few rows reads its blocks once, a warp for each
-// output; the rest is a pass over numbers.
+// The kernels of a GPU. They are bound by memory: a product of few rows reads its blocks once, a warp for
+// each output; the rest is a pass over numbers.
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/device_kernels.h"
-
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/weights.h"
+#include "kernels/cuda/numbers.h"
+#include "kernels/cuda/weights_k.h"
 
 namespace beacon::kernels {
 namespace {
-
-struct alignas(16) SixteenBytes {
-  uint32_t words[4];
-};
-
-BEACON_DEVICE float load(DType type, const void* data, int64_t i) {
-  return type == DType::kF32 ? static_cast<const float*>(data)[i]
-                             : bf16_to_float(static_cast<const uint16_t*>(data)[i]);
-}
-
-BEACON_DEVICE void store(DType type, void* data, int64_t i, float value) {
-  if (type == DType::kF32) {
-    static_cast<float*>(data)[i] = value;
-  } else {
-    static_cast<uint16_t*>(data)[i] = float_to_bf16(value);
-  }
-}
-
-BEACON_DEVICE float dot_32(const float* w, const uint16_t* x) {
-  const auto* pieces = reinterpret_cast<const SixteenBytes*>(x);
-  float sum = 0;
-  for (int p = 0; p < 4; ++p) {
-    const SixteenBytes eight = pieces[p];
-    for (int i = 0; i < 4; ++i) {
-      sum += w[8 * p + 2 * i] * float_of_bits(eight.words[i] << 16);
-      sum += w[8 * p + 2 * i + 1] * float_of_bits(eight.words[i] & 0xFFFF0000U);
-    }
-  }
-  return sum;
-}
 
 template <int kRows>
 struct Sums {
@@ -46,101 +17,211 @@ struct Sums {
 template <DType kType, int kRows>
 struct LinearOutput {
   DeviceLinear p;
+  // Every lane has eight weights of each unit it looks at, a quarter.
   BEACON_DEVICE void operator()(int64_t o) const {
-    const auto* row = reinterpret_cast<const uint8_t*>(p.weight.data) + o * p.weight.row_bytes;
+    DeviceTarget target = p.targets[0];
+    for (int t = 1; t < kDeviceTargets; ++t) {
+      if (t < p.num_targets && o >= target.weight.out) {
+        o -= target.weight.out;
+        target = p.targets[t];
+      }
+    }
+    const auto* row = reinterpret_cast<const uint8_t*>(target.weight.data) + o * target.weight.row_bytes;
+    const int64_t units = target.weight.in / 32;
     PerLane<Sums<kRows>> sums;
     each_lane([&](int lane) {
       Sums<kRows>& own = sums[lane];
       for (int r = 0; r < kRows; ++r) own.of[r] = 0;
-      for (int64_t unit = lane; unit < p.weight.in / 32; unit += kLanes) {
-        float w[32];
-        Units<kType>::load(row, unit, w);
-        for (int r = 0; r < kRows; ++r) own.of[r] += dot_32(w, p.x + r * p.x_stride + 32 * unit);
+      const int part = lane % 4;
+      const uint16_t* x = p.x + Units<kType>::first(part);
+      const int to_second = Units<kType>::second(part) - Units<kType>::first(part);
+      // Several units are under way before the first is multiplied.
+      constexpr int kAhead = kRows > 4 ? 2 : 4;
+      constexpr int64_t kStep = kLanes / 4;
+      for (int64_t first = lane / 4; first < units; first += kAhead * kStep) {
+        typename Units<kType>::Fetched fetched[kAhead];
+        BEACON_UNROLL(4)
+        for (int i = 0; i < kAhead; ++i) {
+          const int64_t unit = first + i * kStep;
+          fetched[i] = Units<kType>::fetch(row, units, unit < units ? unit : first, part);
+        }
+        BEACON_UNROLL(4)
+        for (int i = 0; i < kAhead; ++i) {
+          const int64_t unit = first + i * kStep;
+          if (unit >= units) continue;
+          float w[8];
+          Units<kType>::weights(fetched[i], w);
+          for (int r = 0; r < kRows; ++r) {
+            const uint16_t* at = x + r * p.x_stride + 32 * unit;
+            own.of[r] += dot_4(w, at) + dot_4(w + 4, at + to_second);
+          }
+        }
       }
     });
     for (int r = 0; r < kRows; ++r) {
       float total = lane_sum(sums, [r](const Sums<kRows>& each) { return each.of[r]; });
-      if (p.bias != nullptr) total += p.bias[o];
+      if (target.bias != nullptr) total += target.bias[o];
       each_lane([&](int lane) {
-        if (lane == 0) store(p.y_type, p.y, r * p.y_stride + o, total);
+        if (lane == 0) store(target.y_type, target.y, r * target.y_stride + o, total);
       });
     }
   }
 };
 
 template <DType kType>
-struct ExpandUnit {
+struct ExpandPart {
   DeviceExpand p;
   BEACON_DEVICE void operator()(int64_t i) const {
-    const int64_t units = p.weight.in / 32, row = i / units, unit = i % units;
+    const int part = static_cast<int>(i % 4);
+    const int64_t units = p.weight.in / 32, row = i / 4 / units, unit = i / 4 % units;
     const int64_t source = p.index == nullptr ? row : p.index[row];
-    float w[32];
-    Units<kType>::load(reinterpret_cast<const uint8_t*>(p.weight.data) + source * p.weight.row_bytes, unit, w);
+    float w[8];
+    const auto* from = reinterpret_cast<const uint8_t*>(p.weight.data) + source * p.weight.row_bytes;
+    Units<kType>::weights(Units<kType>::fetch(from, units, unit, part), w);
     uint16_t* to = p.to + row * p.weight.in + 32 * unit;
-    for (int j = 0; j < 32; ++j) to[j] = float_to_bf16(w[j]);
+    for (int j = 0; j < 4; ++j) {
+      to[Units<kType>::first(part) + j] = float_to_bf16(w[j]);
+      to[Units<kType>::second(part) + j] = float_to_bf16(w[j + 4]);
+    }
   }
 };
 
+// Four neighbours at a time where rows can be cut so. Several are read before the first is written: a
+// compiler cannot know that they are not the same.
+template <int kAtOnce>
 struct NormRow {
+  static constexpr int64_t kStep = kAtOnce * kMembers;
   DeviceNorm p;
+
+  BEACON_DEVICE void load_sum(int64_t i, float* value) const {
+    load_some<kAtOnce>(DType::kF32, p.x, i, value);
+    if (p.branch == nullptr) return;
+    float more[kAtOnce];
+    load_some<kAtOnce>(p.branch_type, p.branch, i, more);
+    for (int j = 0; j < kAtOnce; ++j) value[j] += more[j];
+  }
+
   BEACON_DEVICE void operator()(int64_t row) const {
     const int64_t first = row * p.cols;
-    PerLane<float> squares;
-    each_lane([&](int lane) {
-      float& own = squares[lane];
+    PerLane<float, kMembers> squares;
+    each_member([&](int member) {
+      float& own = squares[member];
       own = 0;
-      for (int64_t c = lane; c < p.cols; c += kLanes) {
-        float value = p.x[first + c];
-        if (p.branch != nullptr) {
-          value += load(p.branch_type, p.branch, first + c);
-          p.x[first + c] = value;
-        }
-        own += value * value;
+      BEACON_UNROLL(4)
+      for (int64_t c = kAtOnce * member; c < p.cols; c += kStep) {
+        float value[kAtOnce];
+        load_sum(first + c, value);
+        for (int j = 0; j < kAtOnce; ++j) own += value[j] * value[j];
       }
     });
-    const float mean = lane_sum(squares, [](float each) { return each; }) / static_cast<float>(p.cols);
+    const float mean = team_sum(squares) / static_cast<float>(p.cols);
 #if defined(__CUDACC__)
     const float scale = rsqrtf(mean + p.eps);
 #else
     const float scale = 1.0F / std::sqrt(mean + p.eps);
 #endif
-    each_lane([&](int lane) {
-      for (int64_t c = lane; c < p.cols; c += kLanes)
-        store(p.y_type, p.y, first + c, p.x[first + c] * scale * p.weight[c]);
+    each_member([&](int member) {
+      constexpr int kPieces = 4;
+      for (int64_t c = kAtOnce * member; c < p.cols; c += kPieces * kStep) {
+        float value[kPieces][kAtOnce], weight[kPieces][kAtOnce];
+        for (int i = 0; i < kPieces; ++i) {
+          if (c + i * kStep >= p.cols) continue;
+          load_sum(first + c + i * kStep, value[i]);
+          load_some<kAtOnce>(DType::kF32, p.weight, c + i * kStep, weight[i]);
+        }
+        for (int i = 0; i < kPieces; ++i) {
+          if (c + i * kStep >= p.cols) continue;
+          if (p.branch != nullptr) store_some<kAtOnce>(DType::kF32, p.x, first + c + i * kStep, value[i]);
+          for (int j = 0; j < kAtOnce; ++j) value[i][j] = value[i][j] * scale * weight[i][j];
+          store_some<kAtOnce>(p.y_type, p.y, first + c + i * kStep, value[i]);
+        }
+      }
     });
   }
 };
 
-struct SwigluElement {
+template <int kAtOnce>
+struct SwigluSome {
   DeviceSwiglu p;
   BEACON_DEVICE void operator()(int64_t i) const {
-    const float gate = load(p.type, p.gate, i), up = load(p.type, p.up, i);
+    float gate[kAtOnce], up[kAtOnce];
+    load_some<kAtOnce>(p.type, p.gate, kAtOnce * i, gate);
+    load_some<kAtOnce>(p.type, p.up, kAtOnce * i, up);
+    for (int j = 0; j < kAtOnce; ++j) {
 #if defined(__CUDACC__)
-    const float silu = gate / (1.0F + expf(-gate));
+      gate[j] = gate[j] / (1.0F + expf(-gate[j])) * up[j];
 #else
-    const float silu = gate / (1.0F + std::exp(-gate));
+      gate[j] = gate[j] / (1.0F + std::exp(-gate[j])) * up[j];
 #endif
-    store(p.type, p.out, i, silu * up);
+    }
+    store_some<kAtOnce>(p.type, p.out, kAtOnce * i, gate);
   }
 };
 
-struct RotatePair {
+template <int kAtOnce>
+struct RotatePairs {
   DeviceRotate p;
   BEACON_DEVICE void operator()(int64_t i) const {
-    const int64_t half = p.head_dim / 2, at = i % half, head = i / half % p.heads, row = i / half / p.heads;
-    const int64_t angle = row % p.table_rows * half + at;
-    const float cos = p.cos[angle], sin = p.sin[angle];
+    const int64_t half = p.head_dim / 2, pieces = half / kAtOnce;
+    const int64_t at = i % pieces * kAtOnce, head = i / pieces % p.heads, row = i / pieces / p.heads;
     const int64_t from = row * p.x_row_stride + head * p.x_head_stride + at;
     const int64_t to = row * p.y_row_stride + head * p.y_head_stride + at;
-    const float a = load(p.x_type, p.x, from), b = load(p.x_type, p.x, from + half);
-    store(p.y_type, p.y, to, a * cos - b * sin);
-    store(p.y_type, p.y, to + half, b * cos + a * sin);
+    float a[kAtOnce], b[kAtOnce], cos[kAtOnce], sin[kAtOnce];
+    load_some<kAtOnce>(DType::kF32, p.cos, row % p.table_rows * half + at, cos);
+    load_some<kAtOnce>(DType::kF32, p.sin, row % p.table_rows * half + at, sin);
+    load_some<kAtOnce>(p.x_type, p.x, from, a);
+    load_some<kAtOnce>(p.x_type, p.x, from + half, b);
+    for (int j = 0; j < kAtOnce; ++j) {
+      const float turned = a[j] * cos[j] - b[j] * sin[j];
+      b[j] = b[j] * cos[j] + a[j] * sin[j];
+      a[j] = turned;
+    }
+    store_some<kAtOnce>(p.y_type, p.y, to, a);
+    store_some<kAtOnce>(p.y_type, p.y, to + half, b);
+  }
+};
+
+struct MergeFour {
+  DeviceMerge p;
+  BEACON_DEVICE void operator()(int64_t i) const {
+    const int64_t head = 4 * i / p.head_dim, row = head / p.heads;
+    const int64_t sums = (row / p.rows * p.heads + head % p.heads) * p.rows + row % p.rows;
+    const float more = p.log_sum_a[sums] - p.log_sum_b[sums];
+#if defined(__CUDACC__)
+    const float share = 1.0F / (1.0F + expf(more));
+#else
+    const float share = 1.0F / (1.0F + std::exp(more));
+#endif
+    float a[4], b[4];
+    load_some<4>(p.type, p.a, 4 * i, a);
+    load_some<4>(p.type, p.b, 4 * i, b);
+    for (int j = 0; j < 4; ++j) a[j] += (b[j] - a[j]) * share;
+    store_some<4>(p.type, p.out, 4 * i, a);
+  }
+};
+
+struct AppendPair {
+  DeviceAppend p;
+  BEACON_DEVICE void operator()(int64_t i) const {
+    const int64_t half = p.head_dim / 2, at = i % half, head = i / half % p.heads, row = i / half / p.heads;
+    const float cos = p.cos[row * half + at], sin = p.sin[row * half + at];
+    const int64_t from = (row * p.heads + head) * p.head_dim + at;
+    const int64_t to = head * p.to_head_stride + row * p.to_row_stride + at;
+    const float a = load(p.x_type, p.k, from), b = load(p.x_type, p.k, from + half);
+    store(p.to_type, p.k_to, to, a * cos - b * sin);
+    store(p.to_type, p.k_to, to + half, b * cos + a * sin);
+    store(p.to_type, p.v_to, to, load(p.x_type, p.v, from));
+    store(p.to_type, p.v_to, to + half, load(p.x_type, p.v, from + half));
+    if (p.k_before == nullptr) return;
+    const int64_t before = head * p.before_head_stride + row * p.before_row_stride + at;
+    p.k_before[before] = a;
+    p.k_before[before + half] = b;
   }
 };
 
 template <template <DType> class Run, typename Params>
-const char* for_type(const Params& p, void* stream) {
-  switch (p.weight.type) {
+const char* for_type(DType type, const Params& p, void* stream) {
+  switch (type) {
     case DType::kQ8_0:
       return Run<DType::kQ8_0>::run(p, stream);
     case DType::kQ4_0:
@@ -166,7 +247,11 @@ template <DType kType>
 struct RunLinear {
   template <int kRows>
   static const char* rows(const DeviceLinear& p, void* stream) {
-    if (p.rows == kRows) return run_warps(p.weight.out, LinearOutput<kType, kRows>{p}, stream);
+    if (p.rows == kRows) {
+      int64_t outputs = 0;
+      for (int t = 0; t < p.num_targets; ++t) outputs += p.targets[t].weight.out;
+      return run_warps(outputs, LinearOutput<kType, kRows>{p}, stream);
+    }
     if constexpr (kRows < kDeviceFewRows) return rows<kRows + 1>(p, stream);
     return "too many rows for the kernel of few";
   }
@@ -176,24 +261,53 @@ struct RunLinear {
 template <DType kType>
 struct RunExpand {
   static const char* run(const DeviceExpand& p, void* stream) {
-    return run_threads(p.count * p.weight.in / 32, ExpandUnit<kType>{p}, stream);
+    return run_threads(p.count * p.weight.in / 8, ExpandPart<kType>{p}, stream);
   }
 };
 
-const char* linear_rows(const DeviceLinear& p, void* stream) { return for_type<RunLinear>(p, stream); }
-const char* expand_rows(const DeviceExpand& p, void* stream) { return for_type<RunExpand>(p, stream); }
-const char* rms_norm(const DeviceNorm& p, void* stream) { return run_warps(p.rows, NormRow{p}, stream); }
-const char* swiglu(const DeviceSwiglu& p, void* stream) { return run_threads(p.n, SwigluElement{p}, stream); }
+const char* linear_rows(const DeviceLinear& p, void* stream) {
+  for (int t = 1; t < p.num_targets; ++t) {
+    if (p.targets[t].weight.type != p.targets[0].weight.type) return "weights of one type were expected";
+  }
+  return for_type<RunLinear>(p.targets[0].weight.type, p, stream);
+}
+const char* expand_rows(const DeviceExpand& p, void* stream) {
+  return for_type<RunExpand>(p.weight.type, p, stream);
+}
+const char* rms_norm(const DeviceNorm& p, void* stream) {
+  if (p.cols % 4 == 0) return run_teams(p.rows, NormRow<4>{p}, stream);
+  return run_teams(p.rows, NormRow<1>{p}, stream);
+}
+const char* swiglu(const DeviceSwiglu& p, void* stream) {
+  if (p.n % 4 == 0) return run_threads(p.n / 4, SwigluSome<4>{p}, stream);
+  return run_threads(p.n, SwigluSome<1>{p}, stream);
+}
 const char* rotate(const DeviceRotate& p, void* stream) {
-  return run_threads(p.rows * p.heads * (p.head_dim / 2), RotatePair{p}, stream);
+  const int64_t pairs = p.rows * p.heads * (p.head_dim / 2);
+  bool together = p.head_dim % 8 == 0;
+  for (const int64_t stride : {p.x_row_stride, p.x_head_stride, p.y_row_stride, p.y_head_stride})
+    together = together && stride % 4 == 0;
+  for (const void* data : {p.x, static_cast<const void*>(p.y)})
+    together = together && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+  if (together) return run_threads(pairs / 4, RotatePairs<4>{p}, stream);
+  return run_threads(pairs, RotatePairs<1>{p}, stream);
+}
+const char* merge(const DeviceMerge& p, void* stream) {
+  if (p.head_dim % 4 != 0) return "heads of a multiple of 4 numbers were expected";
+  return run_threads(p.batch * p.rows * p.heads * p.head_dim / 4, MergeFour{p}, stream);
+}
+const char* append(const DeviceAppend& p, void* stream) {
+  return run_threads(p.rows * p.heads * (p.head_dim / 2), AppendPair{p}, stream);
 }
 
 }  // namespace
 }  // namespace beacon::kernels
 
-extern "C" __attribute__((visibility("default"))) const beacon::kernels::DeviceKernels* beacon_device_kernels() {
+extern "C" __attribute__((visibility("default"))) const beacon::kernels::DeviceKernels*
+beacon_device_kernels() {
   using namespace beacon::kernels;
-  static const DeviceKernels table = {kDeviceKernelsVersion, linear_rows, expand_rows,       rms_norm,
-                                      swiglu,                rotate,      free_device_bytes};
+  static const DeviceKernels table = {
+      kDeviceKernelsVersion, linear_rows, expand_rows, rms_norm, swiglu, rotate, append, attention, merge,
+      free_device_bytes};
   return &table;
 }

@@ -11,7 +11,8 @@
 
 namespace beacon::kernels {
 
-// A matrix [O, I] of GGUF blocks; I a multiple of the block's elements, rows at even addresses.
+// A matrix [O, I] of GGUF blocks as split_blocks.h has them; I a multiple of the block's elements, rows at
+// multiples of 16 bytes.
 struct DeviceBlocks {
   DType type = DType::kQ8_0;
   const std::byte* data = nullptr;
@@ -20,16 +21,22 @@ struct DeviceBlocks {
   int64_t row_bytes = 0;
 };
 
-// y = x W^T + bias. x bf16 [R, I], rows at multiples of 16 bytes; 1 <= R <= kDeviceFewRows.
+// y = x W^T + bias for up to kDeviceTargets weights of one type and I, in one launch. x bf16 [R, I], rows at
+// multiples of 16 bytes; 1 <= R <= kDeviceFewRows.
 inline constexpr int64_t kDeviceFewRows = 8;
-struct DeviceLinear {
+inline constexpr int32_t kDeviceTargets = 3;
+struct DeviceTarget {
   DeviceBlocks weight;
-  const uint16_t* x = nullptr;
-  int64_t x_stride = 0;
   const float* bias = nullptr;  // [O]; null: none
   DType y_type = DType::kBF16;  // or kF32
   void* y = nullptr;
   int64_t y_stride = 0;
+};
+struct DeviceLinear {
+  DeviceTarget targets[kDeviceTargets];
+  int32_t num_targets = 0;
+  const uint16_t* x = nullptr;
+  int64_t x_stride = 0;
   int64_t rows = 0;
 };
 
@@ -80,8 +87,85 @@ struct DeviceRotate {
   int64_t head_dim = 0;
 };
 
+// The new rows of a layer's memory: keys rotated, keys as they came, values.
+struct DeviceAppend {
+  DType x_type = DType::kBF16;  // or kF32
+  const void* k = nullptr;      // [R, K, H], heads and rows contiguous; v likewise
+  const void* v = nullptr;
+  const float* cos = nullptr;  // [R, H / 2]
+  const float* sin = nullptr;
+  DType to_type = DType::kBF16;  // or kF32
+  void* k_to = nullptr;
+  void* v_to = nullptr;
+  int64_t to_head_stride = 0, to_row_stride = 0;  // of both
+  float* k_before = nullptr;                      // before the rotation; null: not kept
+  int64_t before_head_stride = 0, before_row_stride = 0;
+  int64_t rows = 0;
+  int64_t heads = 0;
+  int64_t head_dim = 0;
+};
+
+// Few rows of queries over many keys: out = softmax(scale q k^T + gate + mask) v. N heads share K KV heads.
+// The keys are cut into chunks, whose results lie in `partials` until they are put together. H a multiple of
+// 8, at most 256; rows of queries, keys and values at multiples of 16 bytes.
+struct DeviceAttention {
+  DType q_type = DType::kBF16;  // or kF32
+  const void* q = nullptr;      // [R, N * H]
+  int64_t q_row_stride = 0;
+  DType kv_type = DType::kBF16;  // or kF32
+  const void* k = nullptr;       // [K, S, H]
+  int64_t k_head_stride = 0, k_row_stride = 0;
+  const void* v = nullptr;
+  int64_t v_head_stride = 0, v_row_stride = 0;
+  DType out_type = DType::kBF16;  // or kF32
+  void* out = nullptr;            // [R, N * H]
+  int64_t out_row_stride = 0;
+  const uint8_t* mask = nullptr;  // [R, S - seen_keys], 1 = visible; null: causal from the bottom right
+  int64_t mask_row_stride = 0;
+  int64_t seen_keys = 0;        // the first keys, of which the mask does not speak: every row sees them
+  const float* gate = nullptr;  // [N], added to the scores of gated keys; null: nothing is added
+  const uint8_t* gated_keys = nullptr;  // [S]
+  float scale = 1;
+  int64_t rows = 0;
+  int64_t keys = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t chunk_keys = 0;     // a multiple of 32; device_attention_chunk()
+  float* partials = nullptr;  // device_attention_partials() floats
+};
+
+// Keys of a chunk, so that there are enough of them for all multiprocessors of a large card, and no more.
+constexpr int64_t device_attention_chunk(const DeviceAttention& p) {
+  constexpr int64_t kWarps = 1056, kFewest = 32, kStep = 32, kQueries = 8;
+  const int64_t queries = p.heads / p.kv_heads * p.rows;
+  const int64_t pieces = kWarps / (p.kv_heads * ((queries + kQueries - 1) / kQueries));
+  const int64_t even = p.keys / (pieces > 0 ? pieces : 1) + 1;
+  return ((even > kFewest ? even : kFewest) + kStep - 1) / kStep * kStep;
+}
+
+// A query's weighted sum, its largest score and the sum of its weights, for each chunk.
+constexpr int64_t device_attention_partials(const DeviceAttention& p) {
+  return p.rows * p.heads * ((p.keys + p.chunk_keys - 1) / p.chunk_keys) * (p.head_dim + 2);
+}
+
+// Attention over two sets of keys from that over each, a and b [B, R, N, H], and the logarithms of their sums
+// of exponentials [B, N, R]. H a multiple of 4.
+struct DeviceMerge {
+  DType type = DType::kBF16;  // or kF32
+  const void* a = nullptr;
+  const void* b = nullptr;
+  const float* log_sum_a = nullptr;
+  const float* log_sum_b = nullptr;
+  void* out = nullptr;  // [B, R, N, H]
+  int64_t batch = 0;
+  int64_t rows = 0;
+  int64_t heads = 0;
+  int64_t head_dim = 0;
+};
+
 // Changes whenever something above does: a library of another build is not used.
-inline constexpr int32_t kDeviceKernelsVersion = 1;
+inline constexpr int32_t kDeviceKernelsVersion = 3;
 
 struct DeviceKernels {
   int32_t version = kDeviceKernelsVersion;
@@ -91,6 +175,9 @@ struct DeviceKernels {
   const char* (*rms_norm)(const DeviceNorm&, void* stream) = nullptr;
   const char* (*swiglu)(const DeviceSwiglu&, void* stream) = nullptr;
   const char* (*rotate)(const DeviceRotate&, void* stream) = nullptr;
+  const char* (*append)(const DeviceAppend&, void* stream) = nullptr;
+  const char* (*attention)(const DeviceAttention&, void* stream) = nullptr;
+  const char* (*merge)(const DeviceMerge&, void* stream) = nullptr;
   int64_t (*free_bytes)() = nullptr;  // of the current device
 };
 

@@ -241,6 +241,24 @@ TEST_P(AutogradAttentionTest, TheMaskFitsIntoTheMaskedKernel) {
   }
 }
 
+// Keys in two sets, each attended by itself as a GPU's kernels do, are those of one.
+TEST_P(AutogradAttentionTest, TwoSetsOfKeysArePutTogether) {
+  const int64_t rows = 9, keys = 50;
+  const at::Tensor q = random({2, rows, 6, 16}), k = random({2, keys, 6, 16}), v = random({2, keys, 6, 16});
+  const auto over = [&](int64_t first, int64_t count) {
+    const at::Tensor scores = at::einsum("btnh,bsnh->bnts", {q, k.narrow(1, first, count)}) * 2.0;
+    const at::Tensor out =
+        at::einsum("bnts,bsnh->btnh", {at::softmax(scores, -1), v.narrow(1, first, count)});
+    return Attended{out.to(compute()), at::logsumexp(scores, -1)};
+  };
+  const double size = v.abs().max().item<double>();
+  for (const int64_t first : {1, 20, 49}) {
+    SCOPED_TRACE(first);
+    const double eps = compute() == at::kFloat ? kEpsF32 : kEpsBf16;
+    expect_close(put_together(over(0, first), over(first, keys - first)), over(0, keys).out, 8 * eps * size);
+  }
+}
+
 TEST_P(AutogradAttentionTest, PiecesOfRowsEqualTheWhole) {
   const int64_t rows = 11, keys = 40;
   const at::Tensor q = random({2, rows, 6, 16}).to(compute()), k = random({2, keys, 3, 16}).to(compute()),
