@@ -94,7 +94,7 @@ void KvMemory::write(int64_t layer_index, const at::Tensor& k_pre, const at::Ten
   const int64_t at_row = counts_.total();
   BEACON_CHECK(at_row + rows <= capacity_);
   const at::Tensor k = narrow_rows(layer.k, at_row, rows);
-  if (geometry_.keys_rotated && geometry_.batch == 1) {
+  if (!geometry_.device.is_cpu() && geometry_.keys_rotated && geometry_.batch == 1) {
     const at::Tensor before =
         geometry_.windows_close ? narrow_rows(layer.k_pre, counts_.open, rows) : at::Tensor();
     if (ops::append_on_device(k_pre, v, table, k, narrow_rows(layer.v, at_row, rows), before)) return;

@@ -190,7 +190,9 @@ Transformer::Part Transformer::all_rows(const SequenceRows& sequence,
   if (part.mask.defined() && !device_.is_cpu()) {
     part.seen_keys = std::min(seen_by_all(part.mask), keys - part.rows);
     part.mask = ops::send(part.mask.narrow(1, part.seen_keys, keys - part.seen_keys).contiguous(), device_);
-    if (ops::wants_bias(part.mask, weights_.layers[0].beacon.gate, context.compute))
+    const bool rounded = context.compute == at::kBFloat16 && memory.geometry().type == at::kBFloat16;
+    // What the masked kernel of a GPU adds; nobody else asks for it.
+    if (device_.is_cuda() && rounded && part.rows > ops::kFewQueries && in.beacon_keys.empty())
       part.bias = ops::mask_bias(part.mask, context.compute, config_.num_key_value_heads);
   }
   if (!in.beacon_keys.empty())

@@ -185,7 +185,7 @@ void attend_few_on_device(const kernels::DeviceKernels& own, const Heads& x,
 }
 
 bool has_few_kernel(const AttentionCall& call) {
-  constexpr int64_t kMultiple = 8, kLargestHead = 256;
+  constexpr int64_t kMultiple = kernels::kDeviceHeadMultiple;
   const int64_t head_dim = call.k.size(3);
   // Of [.., rows, numbers] and [.., heads, rows, numbers].
   const auto rows_apart = [](const at::Tensor& x) {
@@ -194,8 +194,8 @@ bool has_few_kernel(const AttentionCall& call) {
     return apart;
   };
   return device_kernels(call.q.device()) != nullptr && call.q.size(1) <= kFewQueries &&
-         head_dim % kMultiple == 0 && head_dim <= kLargestHead && rows_apart(call.q) && rows_apart(call.k) &&
-         rows_apart(call.v);
+         head_dim % kMultiple == 0 && head_dim <= kernels::kDeviceLargestHead && rows_apart(call.q) &&
+         rows_apart(call.k) && rows_apart(call.v);
 }
 
 // The mask of all keys.
@@ -204,6 +204,7 @@ AttentionOptions with_whole_mask(const AttentionOptions& options) {
   AttentionOptions whole = options;
   const at::Tensor seen = at::ones({options.mask.size(0), options.seen_keys}, options.mask.options());
   whole.mask = at::cat({seen, options.mask}, 1);
+  whole.bias = at::Tensor();
   whole.seen_keys = 0;
   return whole;
 }

@@ -18,6 +18,7 @@ namespace beacon::ops {
 namespace {
 
 constexpr int64_t kMultiple = 8;       // of the head size, as the kernels want it
+constexpr int64_t kLargestHead = 256;  // that flash attention knows
 constexpr int64_t kBiasMultiple = 16;  // of the distance between rows of a bias
 
 // The gate over the scale as two numbers of the head's type whose sum is the gate to twice its precision: one
@@ -51,7 +52,6 @@ at::Tensor product_f32(const at::Tensor& a, const at::Tensor& b) {
 }  // namespace
 
 bool has_flash(const at::Tensor& q, const AttentionOptions& options) {
-  constexpr int64_t kLargestHead = 256;
   const int64_t used = q.size(3) + (options.gate.defined() ? 2 : 0);
   return q.is_cuda() && q.scalar_type() == at::kBFloat16 && !options.mask.defined() &&
          ceil_div(used, kMultiple) * kMultiple <= kLargestHead;
@@ -59,7 +59,7 @@ bool has_flash(const at::Tensor& q, const AttentionOptions& options) {
 
 bool has_masked_kernel(const at::Tensor& q, const AttentionOptions& options) {
   return q.is_cuda() && q.scalar_type() == at::kBFloat16 && options.mask.defined() &&
-         !options.gate.defined() && q.size(3) % kMultiple == 0;
+         !options.gate.defined() && q.size(3) % kMultiple == 0 && q.size(3) <= kLargestHead;
 }
 
 FlashArguments flash_arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -83,10 +83,6 @@ at::Tensor attention_flash(const at::Tensor& q, const at::Tensor& k, const at::T
   const at::Tensor out = std::get<0>(at::_scaled_dot_product_flash_attention(
       in.q, in.k, in.v, /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false, options.scale));
   return out.narrow(-1, 0, q.size(3)).transpose(1, 2).contiguous();
-}
-
-bool wants_bias(const at::Tensor& mask, const at::Tensor& gate, at::ScalarType type) {
-  return mask.is_cuda() && type == at::kBFloat16 && mask.size(0) > kFewQueries && !gate.defined();
 }
 
 // Rows start where the kernel wants them.
@@ -131,10 +127,11 @@ Attended run_masked(const at::Tensor& q, const MaskedArguments& in, double scale
   const auto result = at::_scaled_dot_product_efficient_attention(
       in.q, in.k, in.v, in.bias, log_sums, /*dropout_p=*/0.0, /*is_causal=*/false, scale);
   Attended attended{in_heads(std::get<0>(result), q.size(0)), {}};
-  // The kernel pads rows.
-  if (log_sums)
-    attended.log_sum =
-        std::get<1>(result).narrow(-1, 0, q.size(1)).reshape({q.size(0), q.size(2), q.size(1)});
+  if (log_sums) {
+    // The kernel pads rows to a multiple of 32, so that this would stay a view.
+    const at::Tensor rows = std::get<1>(result).narrow(-1, 0, q.size(1)).contiguous();
+    attended.log_sum = rows.view({q.size(0), q.size(2), q.size(1)});
+  }
   return attended;
 }
 
@@ -167,7 +164,8 @@ namespace {
 at::Tensor put_together_on_device(const Attended& a, const Attended& b) {
   const kernels::DeviceKernels* own = device_kernels(a.out.device());
   const bool plain = a.out.is_contiguous() && b.out.is_contiguous() && a.log_sum.is_contiguous() &&
-                     b.log_sum.is_contiguous() && b.out.scalar_type() == a.out.scalar_type();
+                     b.log_sum.is_contiguous() && b.out.scalar_type() == a.out.scalar_type() &&
+                     a.out.size(3) % 4 == 0;
   if (own == nullptr || !plain) return {};
   const c10::DeviceGuard guard(a.out.device());
   const at::Tensor out = at::empty_like(a.out);

@@ -8,7 +8,8 @@ namespace beacon::ops {
 // Flash attention exists on CUDA, for bf16, and knows one mask: causal from the bottom right.
 bool has_flash(const at::Tensor& q, const AttentionOptions& options);
 
-// Torch's memory-efficient attention exists on CUDA and adds a bias, here the mask: for bf16, without a gate.
+// Torch's memory-efficient attention exists on CUDA and adds a bias, here the mask: for bf16, without a gate,
+// here with heads that flash attention takes as well.
 bool has_masked_kernel(const at::Tensor& q, const AttentionOptions& options);
 
 // softmax(scale q k^T + gate) v, [B, T, N, H]: q [B, T, N, H], k, v [B, S, K, H] with unit stride in H, where
@@ -34,9 +35,6 @@ at::Tensor put_together(const Attended& a, const Attended& b);
 
 // The mask as that kernel adds it, 0 or -infinity: [T, S], or [B * K, 1, T, S] of a mask [B, T, S].
 at::Tensor mask_bias(const at::Tensor& mask, at::ScalarType type, int64_t kv_heads);
-
-// Whether many queries under a mask of a device, with this gate (undefined: none), will need it.
-bool wants_bias(const at::Tensor& mask, const at::Tensor& gate, at::ScalarType type);
 
 // What that kernel is called with: softmax(scale q k^T + bias) v, as in_heads() puts it back, is the
 // attention of the arguments. KV heads are rows of the batch, so that a group's keys are kept once.

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "ops/device_kernels.h"
 #include "ops/pretend_device.h"
@@ -21,13 +22,17 @@ using testing::small_windows;
 using testing::TemporaryFile;
 using testing::tiny_model;
 
-class Device : public ::testing::TestWithParam<const char*> {
+// A model, and whether the device has kernels of its own.
+class Device : public ::testing::TestWithParam<std::tuple<const char*, bool>> {
  protected:
   void SetUp() override {
+    const auto& [name, own] = GetParam();
+    ops::use_device_kernels(testing::pretend_device().type(), own ? beacon_device_kernels() : nullptr);
     // Models with other rules of their own, too: keys rotated on reading, and a sliding window.
-    host_ = tiny_model(GetParam());
-    there_ = tiny_model(GetParam(), "pretend");
+    host_ = tiny_model(name);
+    there_ = tiny_model(name, "pretend");
   }
+  void TearDown() override { ops::use_device_kernels(testing::pretend_device().type(), nullptr); }
   Session session(const std::shared_ptr<const Model>& model, size_t tokens, int64_t stride = 8) const {
     Session session(model, small_windows(stride, stride < 16 ? 1 : 0));
     session.feed(random_ids(tokens));
@@ -35,8 +40,13 @@ class Device : public ::testing::TestWithParam<const char*> {
   }
   std::shared_ptr<const Model> host_, there_;
 };
-INSTANTIATE_TEST_SUITE_P(Models, Device, ::testing::Values("gguf_f32", "gguf_q4_1", "gguf_qwen2"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Models, Device,
+                         ::testing::Combine(::testing::Values("gguf_f32", "gguf_q4_1", "gguf_qwen2"),
+                                            ::testing::Bool()),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param)) +
+                                  (std::get<1>(info.param) ? "_own" : "_torch");
+                         });
 
 TEST_P(Device, ReadsAsTheProcessorDoes) {
   EXPECT_EQ(there_->info().device, testing::pretend_device().str());

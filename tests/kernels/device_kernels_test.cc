@@ -125,6 +125,88 @@ TEST_F(DeviceKernelsTest, MultipliesFewRowsOfEveryFormat) {
   }
 }
 
+// Attention of one KV head by its definition, in double: out [rows * heads, H].
+std::vector<double> attention_exactly(const DeviceAttention& p) {
+  const auto* q = static_cast<const float*>(p.q);
+  const auto* k = static_cast<const float*>(p.k);
+  const auto* v = static_cast<const float*>(p.v);
+  std::vector<double> out;
+  for (int64_t r = 0; r < p.rows; ++r) {
+    for (int64_t n = 0; n < p.heads; ++n) {
+      std::vector<double> weights, sum(static_cast<size_t>(p.head_dim), 0.0);
+      double total = 0;
+      for (int64_t s = 0; s <= p.keys - p.rows + r; ++s) {
+        double score = 0;
+        for (int64_t i = 0; i < p.head_dim; ++i)
+          score +=
+              static_cast<double>(q[r * p.q_row_stride + n * p.head_dim + i]) * k[s * p.k_row_stride + i];
+        weights.push_back(std::exp(p.scale * score));
+        total += weights.back();
+        for (int64_t i = 0; i < p.head_dim; ++i)
+          sum[static_cast<size_t>(i)] += weights.back() * v[s * p.v_row_stride + i];
+      }
+      for (const double each : sum) out.push_back(each / total);
+    }
+  }
+  return out;
+}
+
+TEST_F(DeviceKernelsTest, AttentionOverChunksOfManyKeysAndManyChunks) {
+  std::normal_distribution<float> draw(0.0F, 1.0F);
+  struct Case {
+    int64_t rows, heads, keys, chunk;
+  };
+  for (const Case& c :
+       {Case{1, 1, 500, 96}, {1, 2, 1500, 32}, {2, 7, 300, 288}, {3, 3, 3000, 64}, {1, 4, 33, 32}}) {
+    SCOPED_TRACE(testing::Message() << c.rows << " rows, " << c.heads << " heads, " << c.keys << " keys");
+    constexpr int64_t kHead = 24;
+    const auto random = [&](int64_t n, float size) {
+      std::vector<SixteenAligned> held(static_cast<size_t>(n * 4 / 16));
+      auto* values = reinterpret_cast<float*>(held.data());
+      for (int64_t i = 0; i < n; ++i) values[i] = size * draw(random_);
+      return held;
+    };
+    const auto q = random(c.rows * c.heads * kHead, 3.0F), k = random(c.keys * kHead, 1.0F),
+               v = random(c.keys * kHead, 1.0F);
+    std::vector<float> out(static_cast<size_t>(c.rows * c.heads * kHead), NAN);
+    DeviceAttention p;
+    p.q_type = p.kv_type = p.out_type = DType::kF32;
+    p.q = q.data();
+    p.k = k.data();
+    p.v = v.data();
+    p.out = out.data();
+    p.q_row_stride = p.out_row_stride = c.heads * kHead;
+    p.k_row_stride = p.v_row_stride = kHead;
+    p.scale = 0.2F;
+    p.rows = c.rows;
+    p.keys = c.keys;
+    p.heads = c.heads;
+    p.kv_heads = 1;
+    p.head_dim = kHead;
+    p.chunk_keys = c.chunk;
+    std::vector<SixteenAligned> partials(static_cast<size_t>(device_attention_partials(p) / 4 + 1));
+    p.partials = reinterpret_cast<float*>(partials.data());
+    ASSERT_EQ(kernels_.attention(p, nullptr), nullptr);
+    const std::vector<double> expected = attention_exactly(p);
+    for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(out[i], expected[i], 200 * kEps) << i;
+  }
+}
+
+// As many chunks as there is work for, none of them empty.
+TEST_F(DeviceKernelsTest, ChunksShareTheKeys) {
+  for (const int64_t keys : {1, 31, 33, 4224, 4225, 131072}) {
+    DeviceAttention p;
+    p.rows = 1;
+    p.heads = 32;
+    p.kv_heads = 8;
+    p.keys = keys;
+    const int64_t chunk = device_attention_chunk(p), chunks = (keys + chunk - 1) / chunk;
+    EXPECT_EQ(chunk % 32, 0) << keys;
+    EXPECT_LE(chunks * p.kv_heads, 1056) << keys;
+    EXPECT_TRUE(chunk == 32 || (chunk - 32) * (1056 / p.kv_heads) < keys) << keys;  // no larger than need be
+  }
+}
+
 TEST_F(DeviceKernelsTest, RefusesWhatItHasNoKernelFor) {
   DeviceLinear p;
   p.num_targets = 1;

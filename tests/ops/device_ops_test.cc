@@ -81,6 +81,41 @@ TEST_P(DeviceOpsTest, Linear) {
   }
 }
 
+// Weights of one type in one launch, of others in others, with and without a low-rank part.
+TEST_P(DeviceOpsTest, LinearGroup) {
+  const DType types[] = {DType::kQ8_0, DType::kQ8_0, DType::kQ8_0, DType::kQ8_0,
+                         DType::kQ4_1, DType::kBF16, DType::kQ8_0};
+  const int64_t in = 512;
+  std::vector<MadeWeight> made;
+  std::vector<Weight> weights;
+  for (size_t i = 0; i < std::size(types); ++i) {
+    made.push_back(make_weight(types[i], at::randn({static_cast<int64_t>(5 + i), in})));
+    weights.push_back(resident(made.back().weight, at::kBFloat16));
+  }
+  const at::Tensor a = at::randn({2, in}).to(at::kBFloat16), b = at::randn({6, 2}).to(at::kBFloat16);
+  weights[1].low_rank = {there(a.to(at::kFloat)), there(b.to(at::kFloat)), 0.5};
+  for (const int64_t rows : {1, 3, 8, 20}) {
+    SCOPED_TRACE(rows);
+    const at::Tensor x = at::randn({rows, in}).to(at::kBFloat16);
+    std::vector<LinearTarget> targets;
+    for (const Weight& weight : weights)
+      targets.push_back(
+          {&weight, at::empty({rows, weight.out}, at::TensorOptions(device_).dtype(at::kFloat))});
+    LinearContext context;
+    context.compute = at::kBFloat16;
+    linear_group(there(x), targets, context);
+    for (size_t i = 0; i < made.size(); ++i) {
+      at::Tensor values = made[i].values;
+      if (i == 1) values = values + at::mm(b.to(at::kDouble), a.to(at::kDouble)) * 0.5;
+      const at::Tensor exact = at::mm(x.to(at::kDouble), values.t());
+      const at::Tensor size = at::mm(x.to(at::kDouble).abs(), values.abs().t()) + 3.0;
+      // A low-rank part goes through a bf16 number on its way.
+      expect_close(targets[i].y.cpu(), exact,
+                   size * (kEpsBf16 * (i == 1 ? 2.0 : 0.5)) + exact.abs() * (2 * kEpsBf16));
+    }
+  }
+}
+
 TEST_P(DeviceOpsTest, Embedding) {
   const std::vector<int32_t> ids = {4, 0, 37, 36, 37, 4};  // 37: the extra row
   for (const DType type : {DType::kF32, DType::kQ8_0, DType::kQ4_1}) {
@@ -108,7 +143,7 @@ TEST_P(DeviceOpsTest, Embedding) {
 
 TEST_P(DeviceOpsTest, Norms) {
   for (const auto& [type, cols] : std::vector<std::pair<at::ScalarType, int64_t>>{
-           {at::kFloat, 70}, {at::kBFloat16, 70}, {at::kFloat, 260}, {at::kBFloat16, 260}}) {
+           {at::kFloat, 70}, {at::kBFloat16, 70}, {at::kFloat, 1030}, {at::kBFloat16, 5124}}) {
     const at::Tensor weight = at::randn({cols}), x = at::randn({5, cols}),
                      branch = at::randn({5, cols}).to(type);
     const at::Tensor y = at::empty({5, cols}, type), sum = x.clone(), z = at::empty({5, cols}, type);
@@ -135,6 +170,14 @@ TEST_P(DeviceOpsTest, Swiglu) {
     const double rounding = type == at::kFloat ? 16 * kEpsF32 : 3.1 * kEpsBf16;
     expect_close(out_there.cpu(), out, out.abs().to(at::kDouble) * rounding + 1e-7);
   }
+}
+
+TEST_P(DeviceOpsTest, RopeOfHeadsThatFoursDoNotFill) {
+  const RopeTable table = Rope(RopeConfig{}, 20, 4096).table(std::vector<int32_t>{3, 700}, 1000);
+  const at::Tensor x = at::randn({4, 3, 20}), y = at::zeros({4, 3, 20}), y_there = there(y);
+  apply_rope(x, table, y);
+  apply_rope(there(x), table.on(device_), y_there);
+  expect_close(y_there.cpu(), y, y.abs().to(at::kDouble) * (8 * kEpsF32) + 16 * kEpsF32);
 }
 
 TEST_P(DeviceOpsTest, RopeOfStridedHeads) {
@@ -199,17 +242,20 @@ at::Tensor random_mask(int64_t rows, int64_t keys, int64_t seen) {
 
 TEST_P(DeviceOpsTest, Attention) {
   const AttentionCase cases[] = {{2, 1, 40, 6, 2, 16},   {1, 1, 700, 9, 3, 64}, {1, 3, 300, 4, 4, 80},
-                                 {2, 8, 333, 8, 2, 128}, {1, 2, 90, 4, 1, 200}, {2, 30, 60, 6, 2, 16},
+                                 {2, 8, 333, 8, 2, 128}, {1, 2, 90, 4, 1, 200}, {1, 1, 40, 2, 2, 16},
+                                 {1, 1, 40, 4, 2, 16},   {1, 2, 90, 7, 1, 64},  {2, 30, 60, 6, 2, 16},
                                  {1, 60, 300, 8, 2, 64}};
+  using Types = std::pair<at::ScalarType, at::ScalarType>;  // of queries, of keys
   for (const AttentionCase& c : cases) {
-    for (const auto type : {at::kFloat, at::kBFloat16}) {
+    for (const auto& [type, held] : {Types(at::kFloat, at::kFloat), Types(at::kBFloat16, at::kBFloat16),
+                                     Types(at::kFloat, at::kBFloat16)}) {
       for (const bool gated : {false, true}) {
         for (const int64_t seen : {-1, 0, 24}) {  // -1: no mask
           SCOPED_TRACE(::testing::Message() << c.rows << " rows, " << c.keys << " keys, head of "
                                             << c.head_dim << ", gate " << gated << ", seen " << seen);
           const at::Tensor q = at::randn({c.batch, c.rows, c.heads * c.head_dim}).to(type);
           const std::vector<int64_t> rows = {c.batch, c.kv_heads, c.keys + 8, c.head_dim};
-          const at::Tensor held_k = at::randn(rows).to(type), held_v = at::randn(rows).to(type);
+          const at::Tensor held_k = at::randn(rows).to(held), held_v = at::randn(rows).to(held);
           const at::Tensor k = held_k.narrow(2, 0, c.keys), v = held_v.narrow(2, 8, c.keys);
           AttentionOptions options, options_there;
           options.scale = options_there.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
@@ -238,16 +284,23 @@ TEST_P(DeviceOpsTest, Attention) {
 
 TEST_P(DeviceOpsTest, TwoSetsOfKeysArePutTogether) {
   for (const auto type : {at::kFloat, at::kBFloat16}) {
-    const at::Tensor a = at::randn({2, 5, 3, 20}).to(type), b = at::randn({2, 5, 3, 20}).to(type);
-    const at::Tensor more = at::linspace(-200.0, 200.0, 2 * 3 * 5).view({2, 3, 5}),
-                     sums = at::randn({2, 3, 5});
-    const at::Tensor share = at::sigmoid(more.to(at::kDouble)).transpose(1, 2).unsqueeze(-1);
-    const at::Tensor expected = a.to(at::kDouble) * (1 - share) + b.to(at::kDouble) * share;
-    const at::Tensor size = a.abs().to(at::kDouble) + b.abs().to(at::kDouble);
-    // The difference of the sums is rounded where they are large.
-    const double rounding = type == at::kFloat ? 400 * kEpsF32 : kEpsBf16;
-    const at::Tensor out = put_together({there(a), there(sums)}, {there(b), there(sums + more)});
-    expect_close(out.cpu(), expected, size * rounding + 1e-7);
+    for (const int64_t head_dim : {20, 18}) {
+      const at::Tensor a = at::randn({2, 5, 3, head_dim}).to(type),
+                       b = at::randn({2, 5, 3, head_dim}).to(type);
+      const at::Tensor more = at::linspace(-200.0, 200.0, 2 * 3 * 5).view({2, 3, 5}),
+                       sums = at::randn({2, 3, 5});
+      const at::Tensor share = at::sigmoid(more.to(at::kDouble)).transpose(1, 2).unsqueeze(-1);
+      const at::Tensor expected = a.to(at::kDouble) * (1 - share) + b.to(at::kDouble) * share;
+      const at::Tensor size = a.abs().to(at::kDouble) + b.abs().to(at::kDouble);
+      // The difference of the sums is rounded where they are large.
+      const double rounding = type == at::kFloat ? 400 * kEpsF32 : kEpsBf16;
+      const at::Tensor padded = at::zeros({2, 3, 8});  // as a kernel may leave its sums
+      padded.narrow(2, 0, 5).copy_(sums + more);
+      for (const at::Tensor& other : {there(sums + more), there(padded).narrow(2, 0, 5)}) {
+        const at::Tensor out = put_together({there(a), there(sums)}, {there(b), other});
+        expect_close(out.cpu(), expected, size * rounding + 1e-7);
+      }
+    }
   }
 }
 

@@ -280,7 +280,7 @@ const char* attend_queries(const DeviceAttention& p, void* stream) {
 }  // namespace
 
 const char* attention(const DeviceAttention& p, void* stream) {
-  if (p.head_dim % 8 != 0 || p.head_dim > 256)
+  if (p.head_dim % kDeviceHeadMultiple != 0 || p.head_dim > kDeviceLargestHead)
     return "heads of a multiple of 8 numbers, 256 at most, were expected";
   if (p.rows == 0 || p.keys == 0) return nullptr;
   return p.kv_type == DType::kF32 ? attend_queries<DType::kF32>(p, stream)

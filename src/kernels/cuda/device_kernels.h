@@ -48,6 +48,8 @@ struct DeviceExpand {
   uint16_t* to = nullptr;
 };
 
+// What is loaded four numbers at once here begins at a multiple of their size, as tensors and whole rows do.
+
 // x += branch (null: nothing), y = x / sqrt(mean(x^2) + eps) * weight. [R, cols] contiguous; x f32.
 struct DeviceNorm {
   float* x = nullptr;
@@ -107,7 +109,9 @@ struct DeviceAppend {
 
 // Few rows of queries over many keys: out = softmax(scale q k^T + gate + mask) v. N heads share K KV heads.
 // The keys are cut into chunks, whose results lie in `partials` until they are put together. H a multiple of
-// 8, at most 256; rows of queries, keys and values at multiples of 16 bytes.
+// kDeviceHeadMultiple, at most kDeviceLargestHead; rows of queries, keys and values at multiples of 16 bytes.
+inline constexpr int64_t kDeviceHeadMultiple = 8;
+inline constexpr int64_t kDeviceLargestHead = 256;
 struct DeviceAttention {
   DType q_type = DType::kBF16;  // or kF32
   const void* q = nullptr;      // [R, N * H]
@@ -137,11 +141,11 @@ struct DeviceAttention {
 
 // Keys of a chunk, so that there are enough of them for all multiprocessors of a large card, and no more.
 constexpr int64_t device_attention_chunk(const DeviceAttention& p) {
-  constexpr int64_t kWarps = 1056, kFewest = 32, kStep = 32, kQueries = 8;
+  constexpr int64_t kWarps = 1056, kStep = 32, kQueries = 8;
   const int64_t queries = p.heads / p.kv_heads * p.rows;
-  const int64_t pieces = kWarps / (p.kv_heads * ((queries + kQueries - 1) / kQueries));
-  const int64_t even = p.keys / (pieces > 0 ? pieces : 1) + 1;
-  return ((even > kFewest ? even : kFewest) + kStep - 1) / kStep * kStep;
+  const int64_t most = kWarps / (p.kv_heads * ((queries + kQueries - 1) / kQueries));
+  const int64_t steps = kStep * (most > 0 ? most : 1);
+  return (p.keys > 0 ? (p.keys + steps - 1) / steps : 1) * kStep;
 }
 
 // A query's weighted sum, its largest score and the sum of its weights, for each chunk.

@@ -38,9 +38,9 @@ BEACON_DEVICE float load_half(const uint8_t* at) { return low_half(load16(at)); 
 BEACON_DEVICE float nibble(uint32_t word, int i) { return static_cast<float>((word >> (4 * i)) & 15U); }
 
 // fetch(row, units, unit, part): what a lane needs for a quarter of the weights 32 * unit, ... of a row of so
-// many units; the loading, apart from what is done with it, so that several can be under way.
-// weights(fetched, w): the weights numbered first(part), ... of the unit into w[0..3], those from
-// second(part) on into w[4..7].
+// many units; the loading, apart from what is done with it, so that several can be under way (of blocks of
+// 256 only where it is). weights(fetched, w): the weights numbered first(part), ... of the unit into w[0..3],
+// those from second(part) on into w[4..7].
 template <DType kType>
 struct Units;
 
