@@ -71,74 +71,90 @@ struct AttendChunk {
     return p.gate != nullptr && p.gated_keys[key] != 0 ? product + p.gate[at.head] : product;
   }
 
+  // What a warp has gathered over its keys.
+  struct Gathered {
+    PerLane<State> state;
+    PerLane<OfQueries<kQueries>> total;  // of the weights of this lane's keys
+    OfQueries<kQueries> largest;         // score so far
+  };
+
   BEACON_DEVICE void operator()(int64_t i) const {
     const int64_t queries = p.heads / p.kv_heads * p.rows;
     const int64_t blocks = (queries + kQueries - 1) / kQueries;
     const int64_t chunk = i % chunks, first = i / chunks % blocks * kQueries, kv_head = i / chunks / blocks;
     const int64_t begin = chunk * p.chunk_keys;
     const int64_t end = begin + p.chunk_keys < p.keys ? begin + p.chunk_keys : p.keys;
-    PerLane<State> state;
-    PerLane<OfQueries<kQueries>> total;  // of the weights of this lane's keys
-    OfQueries<kQueries> largest;
-    for (int q = 0; q < kQueries; ++q) largest.of[q] = minus_infinity();
-    each_lane([&](int lane) {
-      const int64_t at = lane % kWidth * 8;
-      for (int q = 0; q < kQueries; ++q) {
-        total[lane].of[q] = 0;
-        const Query own = query(kv_head, first + q < queries ? first + q : queries - 1);
-        for (int j = 0; j < 8; ++j) state[lane].q[q][j] = state[lane].sum[q][j] = 0;
-        if (at >= p.head_dim) continue;
-        const int64_t first_number = own.row * p.q_row_stride + own.head * p.head_dim + at;
-        if (p.q_type == DType::kF32) {
-          Eight<DType::kF32>::at(p.q, first_number).numbers(state[lane].q[q]);
-        } else {
-          Eight<DType::kBF16>::at(p.q, first_number).numbers(state[lane].q[q]);
-        }
-        for (int j = 0; j < 8; ++j) state[lane].q[q][j] *= p.scale;
-      }
-    });
+    // Those beyond the last are the last again, and not written.
+    Query own[kQueries];
+    for (int q = 0; q < kQueries; ++q) own[q] = query(kv_head, first + q < queries ? first + q : queries - 1);
+    Gathered gathered;
+    start(own, gathered);
     for (int64_t tile = begin; tile < end; tile += kLanes) {
       PerLane<OfQueries<kQueries>> scores;
-      multiply_keys(kv_head, tile, end, state, scores);
+      multiply_keys(kv_head, tile, end, gathered.state, scores);
+      for (int q = 0; q < kQueries; ++q) soften(own[q], q, tile, end, scores, gathered);
+      add_values(kv_head, tile, end, scores, gathered.state);
+    }
+    for (int q = 0; q < kQueries; ++q) write(own[q], q, chunk, first + q < queries, gathered);
+  }
+
+  BEACON_DEVICE void start(const Query* own, Gathered& gathered) const {
+    each_lane([&](int lane) {
+      State& state = gathered.state[lane];
+      const int64_t at = lane % kWidth * 8;
       for (int q = 0; q < kQueries; ++q) {
-        const Query own = query(kv_head, first + q < queries ? first + q : queries - 1);
-        each_lane([&](int lane) {
-          float& score_of = scores[lane].of[q];
-          score_of = tile + lane < end ? score(own, tile + lane, score_of) : minus_infinity();
-        });
-        const float before = largest.of[q];
-        const float in_tile = lane_max(scores, [q](const OfQueries<kQueries>& each) { return each.of[q]; });
-        const float now = before > in_tile ? before : in_tile;
-        const float shrink = weight_of(before, now);
-        largest.of[q] = now;
-        each_lane([&](int lane) {
-          float& weight = scores[lane].of[q];
-          weight = weight_of(weight, now);
-          total[lane].of[q] = total[lane].of[q] * shrink + weight;
-          for (int j = 0; j < 8; ++j) state[lane].sum[q][j] *= shrink;
-        });
-      }
-      add_values(kv_head, tile, end, scores, state);
-    }
-    const Partials partials{p, chunks};
-    for (int q = 0; q < kQueries; ++q) {
-      const float weights = lane_sum(total, [q](const OfQueries<kQueries>& each) { return each.of[q]; });
-      for (int j = 0; j < 8; ++j)
-        sum_across<kWidth, kLanes>(state, [q, j](State& each) -> float& { return each.sum[q][j]; });
-      if (first + q >= queries) continue;
-      const Query own = query(kv_head, first + q);
-      const int64_t number = own.row * p.heads + own.head;
-      each_lane([&](int lane) {
-        const int at = lane * 8;
-        if (lane == 0) {
-          partials.scale(number, chunk)[0] = largest.of[q];
-          partials.scale(number, chunk)[1] = weights;
+        gathered.total[lane].of[q] = 0;
+        gathered.largest.of[q] = minus_infinity();
+        for (int j = 0; j < 8; ++j) state.q[q][j] = state.sum[q][j] = 0;
+        if (at >= p.head_dim) continue;
+        const int64_t first_number = own[q].row * p.q_row_stride + own[q].head * p.head_dim + at;
+        if (p.q_type == DType::kF32) {
+          Eight<DType::kF32>::at(p.q, first_number).numbers(state.q[q]);
+        } else {
+          Eight<DType::kBF16>::at(p.q, first_number).numbers(state.q[q]);
         }
-        if (lane >= kWidth || at >= p.head_dim) return;
-        for (int j = 0; j < 8; j += 4)
-          store_some<4>(DType::kF32, partials.sums(number, chunk), at + j, state[lane].sum[q] + j);
-      });
-    }
+        for (int j = 0; j < 8; ++j) state.q[q][j] *= p.scale;
+      }
+    });
+  }
+
+  // Scores of a tile into weights; what was gathered before shrinks to the new largest score.
+  BEACON_DEVICE void soften(const Query& own, int q, int64_t tile, int64_t end,
+                            PerLane<OfQueries<kQueries>>& scores, Gathered& gathered) const {
+    each_lane([&](int lane) {
+      float& each = scores[lane].of[q];
+      each = tile + lane < end ? score(own, tile + lane, each) : minus_infinity();
+    });
+    const float before = gathered.largest.of[q];
+    const float in_tile = lane_max(scores, [q](const OfQueries<kQueries>& each) { return each.of[q]; });
+    const float now = before > in_tile ? before : in_tile;
+    const float shrink = weight_of(before, now);
+    gathered.largest.of[q] = now;
+    each_lane([&](int lane) {
+      float& weight = scores[lane].of[q];
+      weight = weight_of(weight, now);
+      gathered.total[lane].of[q] = gathered.total[lane].of[q] * shrink + weight;
+      for (int j = 0; j < 8; ++j) gathered.state[lane].sum[q][j] *= shrink;
+    });
+  }
+
+  BEACON_DEVICE void write(const Query& own, int q, int64_t chunk, bool wanted, Gathered& gathered) const {
+    const float total = lane_sum(gathered.total, [q](const OfQueries<kQueries>& each) { return each.of[q]; });
+    for (int j = 0; j < 8; ++j)
+      sum_across<kWidth, kLanes>(gathered.state, [q, j](State& each) -> float& { return each.sum[q][j]; });
+    if (!wanted) return;
+    const Partials partials{p, chunks};
+    const int64_t number = own.row * p.heads + own.head;
+    each_lane([&](int lane) {
+      const int at = lane * 8;
+      if (lane == 0) {
+        partials.scale(number, chunk)[0] = gathered.largest.of[q];
+        partials.scale(number, chunk)[1] = total;
+      }
+      if (lane >= kWidth || at >= p.head_dim) return;
+      for (int j = 0; j < 8; j += 4)
+        store_some<4>(DType::kF32, partials.sums(number, chunk), at + j, gathered.state[lane].sum[q] + j);
+    });
   }
 
   // A lane's numbers of the keys or values of several steps, loaded before the first is used: a warp that
