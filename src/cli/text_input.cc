@@ -8,6 +8,8 @@
 #include <memory>
 
 #include "base/check.h"
+#include "base/log.h"
+#include "tokenizer/utf8.h"
 
 namespace beacon::cli {
 namespace {
@@ -22,6 +24,18 @@ std::string read_stream(std::FILE* stream, const std::string& name) {
     fail(ErrorCode::kIo, "cannot read {}: {}", name, std::strerror(reason));
   }
   return text;
+}
+
+// Bytes of 0 are those of a picture, a PDF or UTF-16, which would be read for minutes as nonsense.
+void check_is_text(const std::string& text, const std::string& name) {
+  require(!text.empty(), ErrorCode::kInvalidArgument, "expected text in {}, found nothing; leave it out",
+          name);
+  const size_t zero = text.find('\0');
+  require(zero == std::string::npos, ErrorCode::kBadFile,
+          "expected UTF-8 text in {}, found a byte of 0 after {} bytes; convert it to text first", name,
+          zero);
+  if (!is_valid_utf8(text))
+    log_warning(fmt::format("not all of {} is UTF-8 text; what is not is read as U+FFFD", name));
 }
 
 }  // namespace
@@ -45,8 +59,7 @@ std::string read_contexts(const std::vector<std::string>& paths) {
   std::string text;
   for (const auto& path : paths) {
     const std::string part = read_text(path);
-    require(!part.empty(), ErrorCode::kInvalidArgument, "expected text in {}, found nothing; leave it out",
-            path == "-" ? "standard input" : "'" + path + "'");
+    check_is_text(part, path == "-" ? "standard input" : "'" + path + "'");
     if (!text.empty()) text += "\n\n";
     text += part;
   }

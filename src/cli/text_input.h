@@ -10,7 +10,8 @@ namespace beacon::cli {
 std::string read_text(const std::string& path);
 
 // The texts of several files one after another, an empty line between them. Throws kInvalidArgument when a
-// file holds nothing, or when standard input is named more than once.
+// file holds nothing, or when standard input is named more than once, and kBadFile for one that holds bytes
+// of 0; warns of one that is not UTF-8.
 std::string read_contexts(const std::vector<std::string>& paths);
 
 // A prompt given as text, as "-" for standard input, or by the name of its file; at most one of the two is

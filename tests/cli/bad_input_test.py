@@ -53,6 +53,8 @@ class BadInputTest(BeaconTestCase):
     def test_files_that_are_not_there(self):
         self.refused("-p", "x", "--context", self.folder / "nowhere.txt", code=1, words=["nowhere.txt"])
         self.refused("-p", "x", "--context", self.folder, code=1, words=["folder"])
+        self.refused("-p", "x", "--context", self.file("a.pdf", b"%PDF\x00\x01"), code=1, words=["a.pdf", "after 4 bytes"])
+        self.refused("-p", "x", "--context", "-", code=1, words=["standard input"], stdin="wide".encode("utf-16"))
         self.refused("-p", "x", "--memory", self.folder / "nowhere.beacon", code=1, words=["nowhere.beacon"])
         self.refused("-p", "x", "--adapter", self.folder / "nowhere", code=1, words=["nowhere"])
         self.assert_error(["generate", "-m", self.folder / "nowhere.gguf", "-p", "x"], 1, "nowhere.gguf")

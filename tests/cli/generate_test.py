@@ -124,8 +124,11 @@ class GenerateTest(BeaconTestCase):
         self.assert_error(["generate", "-m", self.model, "-p", "x", "--memory-type", "q8_0"], 1, "multiple of 32")
 
     def test_invalid_utf8_is_read_with_replacement(self):
-        answer = self.ask("--context", self.file("bad.txt", b"ab\xff\xfe\xc3"), "-p", "x")
-        self.assertEqual(len(answer["ids"]), 8)
+        arguments = ["generate", "-m", self.model, "-n", "2", "-p", "x", "--context"]
+        _, said = self.run_beacon(*arguments, self.file("bad.txt", b"ab\xff\xfe\xc3"))
+        self.assertRegex(said, "bad.txt.*UTF-8.*U\\+FFFD")
+        _, said = self.run_beacon(*arguments, self.file("good.txt", "ab\u00e9"))
+        self.assertNotIn("UTF-8", said)
 
     def test_terminal_gets_a_bar_and_no_colour_when_asked(self):
         arguments = ["generate", "-m", self.model, "-n", "2", "--window", "32", "-p", TEXT]
