@@ -42,7 +42,7 @@ add_custom_command(OUTPUT "${BEACON_CUDA_LIBRARY}"
           -gencode=arch=compute_80,code=sm_80 "-gencode=arch=compute_90,code=[sm_90,compute_90]"
           "${_kernels}/device_kernels.cu" "${_kernels}/attention.cu" -o "${BEACON_CUDA_LIBRARY}"
   DEPENDS "${_kernels}/device_kernels.cu" "${_kernels}/attention.cu" "${_kernels}/attention.h"
-          "${_kernels}/device_kernels.h" "${_kernels}/launch.h" "${_kernels}/loops.h" "${_kernels}/numbers.h"
+          "${_kernels}/device_kernels.h" "${_kernels}/launch.h" "${_kernels}/numbers.h"
           "${_kernels}/weights.h" "${_kernels}/weights_k.h"
           "${PROJECT_SOURCE_DIR}/src/base/dtype.h" "${PROJECT_SOURCE_DIR}/src/base/checked.h"
   COMMENT "Building libbeacon_cuda.so with nvcc" VERBATIM)

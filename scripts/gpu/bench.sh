@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bench.sh WORK OUT [MODEL [LENGTHS]]: reading and answering on the GPU with beacons, in windows of 1,024 and of 896 (with
-# echoes just under eight tiles of 128 rows), and with full attention, a JSON line each, in OUT/bench.jsonl. MODEL is a checkpoint in WORK's reach; without one SmolLM2 is measured.
+# echoes just under eight tiles of 128 rows), and with full attention, a JSON line each, in OUT/bench.jsonl. MODEL is a
+# checkpoint in WORK's reach; without one SmolLM2 is measured.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 out=${2:?expected a folder for the results} measured=${3:-$model} lengths=${4:-8192,32768,131072}
 for what in prefill decode; do

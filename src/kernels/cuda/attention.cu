@@ -8,14 +8,6 @@
 namespace beacon::kernels {
 namespace {
 
-BEACON_DEVICE float exp_of(float x) {
-#if defined(__CUDACC__)
-  return expf(x);
-#else
-  return std::exp(x);
-#endif
-}
-
 BEACON_DEVICE float minus_infinity() { return float_of_bits(0xFF800000U); }
 
 // exp(score - largest), where that is a number.

@@ -147,13 +147,7 @@ struct SwigluSome {
     float gate[kAtOnce], up[kAtOnce];
     load_some<kAtOnce>(p.type, p.gate, kAtOnce * i, gate);
     load_some<kAtOnce>(p.type, p.up, kAtOnce * i, up);
-    for (int j = 0; j < kAtOnce; ++j) {
-#if defined(__CUDACC__)
-      gate[j] = gate[j] / (1.0F + expf(-gate[j])) * up[j];
-#else
-      gate[j] = gate[j] / (1.0F + std::exp(-gate[j])) * up[j];
-#endif
-    }
+    for (int j = 0; j < kAtOnce; ++j) gate[j] = gate[j] / (1.0F + exp_of(-gate[j])) * up[j];
     store_some<kAtOnce>(p.type, p.out, kAtOnce * i, gate);
   }
 };
@@ -186,12 +180,7 @@ struct MergeFour {
   BEACON_DEVICE void operator()(int64_t i) const {
     const int64_t head = 4 * i / p.head_dim, row = head / p.heads;
     const int64_t sums = (row / p.rows * p.heads + head % p.heads) * p.rows + row % p.rows;
-    const float more = p.log_sum_a[sums] - p.log_sum_b[sums];
-#if defined(__CUDACC__)
-    const float share = 1.0F / (1.0F + expf(more));
-#else
-    const float share = 1.0F / (1.0F + std::exp(more));
-#endif
+    const float share = 1.0F / (1.0F + exp_of(p.log_sum_a[sums] - p.log_sum_b[sums]));
     float a[4], b[4];
     load_some<4>(p.type, p.a, 4 * i, a);
     load_some<4>(p.type, p.b, 4 * i, b);

@@ -25,6 +25,14 @@ BEACON_DEVICE uint32_t bits_of_float(float value) {
 
 BEACON_DEVICE float bf16_to_float(uint16_t bits) { return float_of_bits(static_cast<uint32_t>(bits) << 16); }
 
+BEACON_DEVICE float exp_of(float x) {
+#if defined(__CUDACC__)
+  return expf(x);
+#else
+  return std::exp(x);
+#endif
+}
+
 // Rounded to nearest even; a NaN stays one.
 BEACON_DEVICE uint16_t float_to_bf16(float value) {
   const uint32_t bits = bits_of_float(value);
