@@ -9,16 +9,19 @@
 namespace beacon::kernels {
 namespace {
 
-template <int kRows>
+template <int kOutputs, int kRows>
 struct Sums {
-  float of[kRows];
+  float of[kOutputs][kRows];
 };
 
+// A warp makes neighbouring outputs, for which a lane loads and widens x once.
 template <DType kType, int kRows>
-struct LinearOutput {
+struct LinearOutputs {
+  static constexpr int kAtOnce = kRows > 4 ? 1 : 2;
   DeviceLinear p;
-  // Every lane has eight weights of each unit it looks at, a quarter.
-  BEACON_DEVICE void operator()(int64_t o) const {
+  int64_t outputs;
+
+  BEACON_DEVICE DeviceTarget target_of(int64_t& o) const {
     DeviceTarget target = p.targets[0];
     for (int t = 1; t < kDeviceTargets; ++t) {
       if (t < p.num_targets && o >= target.weight.out) {
@@ -26,44 +29,77 @@ struct LinearOutput {
         target = p.targets[t];
       }
     }
-    const auto* row = reinterpret_cast<const uint8_t*>(target.weight.data) + o * target.weight.row_bytes;
-    const int64_t units = target.weight.in / 32;
-    PerLane<Sums<kRows>> sums;
+    return target;
+  }
+
+  // Every lane has eight weights of each unit it looks at, a quarter.
+  BEACON_DEVICE void operator()(int64_t group) const {
+    DeviceTarget target[kAtOnce];
+    int64_t output[kAtOnce];
+    const uint8_t* row[kAtOnce];
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int64_t number = kAtOnce * group + k;
+      output[k] = number < outputs ? number : outputs - 1;
+      target[k] = target_of(output[k]);
+      row[k] =
+          reinterpret_cast<const uint8_t*>(target[k].weight.data) + output[k] * target[k].weight.row_bytes;
+    }
+    const auto units = static_cast<int>(target[0].weight.in / 32);
+    PerLane<Sums<kAtOnce, kRows>> sums;
     each_lane([&](int lane) {
-      Sums<kRows>& own = sums[lane];
-      for (int r = 0; r < kRows; ++r) own.of[r] = 0;
+      Sums<kAtOnce, kRows>& own = sums[lane];
+      for (int k = 0; k < kAtOnce; ++k) {
+        for (int r = 0; r < kRows; ++r) own.of[k][r] = 0;
+      }
       const int part = lane % 4;
-      const uint16_t* x = p.x + Units<kType>::first(part);
-      const int to_second = Units<kType>::second(part) - Units<kType>::first(part);
       // Several units are under way before the first is multiplied.
       constexpr int kAhead = kRows > 4 ? 2 : 4;
-      constexpr int64_t kStep = kLanes / 4;
-      for (int64_t first = lane / 4; first < units; first += kAhead * kStep) {
-        typename Units<kType>::Fetched fetched[kAhead];
+      constexpr int kStep = kLanes / 4;
+      for (int first = lane / 4; first < units; first += kAhead * kStep) {
+        typename Units<kType>::Fetched fetched[kAhead][kAtOnce];
         BEACON_UNROLL(4)
         for (int i = 0; i < kAhead; ++i) {
-          const int64_t unit = first + i * kStep;
-          fetched[i] = Units<kType>::fetch(row, units, unit < units ? unit : first, part);
+          const int unit = first + i * kStep;
+          for (int k = 0; k < kAtOnce; ++k)
+            fetched[i][k] = Units<kType>::fetch(row[k], units, unit < units ? unit : first, part);
         }
         BEACON_UNROLL(4)
         for (int i = 0; i < kAhead; ++i) {
-          const int64_t unit = first + i * kStep;
-          if (unit >= units) continue;
-          float w[8];
-          Units<kType>::weights(fetched[i], w);
-          for (int r = 0; r < kRows; ++r) {
-            const uint16_t* at = x + r * p.x_stride + 32 * unit;
-            own.of[r] += dot_4(w, at) + dot_4(w + 4, at + to_second);
-          }
+          if (first + i * kStep < units) add(fetched[i], first + i * kStep, part, own);
         }
       }
     });
+    for (int k = 0; k < kAtOnce; ++k) {
+      if (kAtOnce * group + k >= outputs) return;
+      for (int r = 0; r < kRows; ++r) {
+        float total = lane_sum(sums, [k, r](const Sums<kAtOnce, kRows>& each) { return each.of[k][r]; });
+        if (target[k].bias != nullptr) total += target[k].bias[output[k]];
+        each_lane([&](int lane) {
+          if (lane == 0) store(target[k].y_type, target[k].y, r * target[k].y_stride + output[k], total);
+        });
+      }
+    }
+  }
+
+  BEACON_DEVICE void add(const typename Units<kType>::Fetched* fetched, int unit, int part,
+                         Sums<kAtOnce, kRows>& own) const {
+    float q[kAtOnce][8];
+    Scaling scaling[kAtOnce];
+    for (int k = 0; k < kAtOnce; ++k) {
+      Units<kType>::numbers(fetched[k], q[k]);
+      scaling[k] = Units<kType>::scaling(fetched[k]);
+    }
     for (int r = 0; r < kRows; ++r) {
-      float total = lane_sum(sums, [r](const Sums<kRows>& each) { return each.of[r]; });
-      if (target.bias != nullptr) total += target.bias[o];
-      each_lane([&](int lane) {
-        if (lane == 0) store(target.y_type, target.y, r * target.y_stride + o, total);
-      });
+      const uint16_t* from = p.x + r * p.x_stride + 32 * unit;
+      float x[8], sum = 0;
+      load_some<4>(DType::kBF16, from, Units<kType>::first(part), x);
+      load_some<4>(DType::kBF16, from, Units<kType>::second(part), x + 4);
+      for (int j = 0; j < 8; ++j) sum += x[j];
+      for (int k = 0; k < kAtOnce; ++k) {
+        float product = 0;
+        for (int j = 0; j < 8; ++j) product += q[k][j] * x[j];
+        own.of[k][r] += scaling[k].scale * product + scaling[k].shift * sum;
+      }
     }
   }
 };
@@ -77,12 +113,13 @@ struct ExpandPart {
     const int64_t source = p.index == nullptr ? row : p.index[row];
     float w[8];
     const auto* from = reinterpret_cast<const uint8_t*>(p.weight.data) + source * p.weight.row_bytes;
-    Units<kType>::weights(Units<kType>::fetch(from, units, unit, part), w);
+    const auto fetched = Units<kType>::fetch(from, units, unit, part);
+    Units<kType>::numbers(fetched, w);
+    const Scaling scaling = Units<kType>::scaling(fetched);
+    for (int j = 0; j < 8; ++j) w[j] = scaling.scale * w[j] + scaling.shift;
     uint16_t* to = p.to + row * p.weight.in + 32 * unit;
-    for (int j = 0; j < 4; ++j) {
-      to[Units<kType>::first(part) + j] = float_to_bf16(w[j]);
-      to[Units<kType>::second(part) + j] = float_to_bf16(w[j + 4]);
-    }
+    store_some<4>(DType::kBF16, to, Units<kType>::first(part), w);
+    store_some<4>(DType::kBF16, to, Units<kType>::second(part), w + 4);
   }
 };
 
@@ -239,7 +276,8 @@ struct RunLinear {
     if (p.rows == kRows) {
       int64_t outputs = 0;
       for (int t = 0; t < p.num_targets; ++t) outputs += p.targets[t].weight.out;
-      return run_warps(outputs, LinearOutput<kType, kRows>{p}, stream);
+      using Kernel = LinearOutputs<kType, kRows>;
+      return run_warps((outputs + Kernel::kAtOnce - 1) / Kernel::kAtOnce, Kernel{p, outputs}, stream);
     }
     if constexpr (kRows < kDeviceFewRows) return rows<kRows + 1>(p, stream);
     return "too many rows for the kernel of few";

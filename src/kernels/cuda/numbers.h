@@ -64,13 +64,6 @@ BEACON_DEVICE void store(DType type, void* data, int64_t i, float value) {
 BEACON_DEVICE float low_bf16(uint32_t word) { return float_of_bits(word << 16); }
 BEACON_DEVICE float high_bf16(uint32_t word) { return float_of_bits(word & 0xFFFF0000U); }
 
-// w . x; x at a multiple of 8 bytes.
-BEACON_DEVICE float dot_4(const float* w, const uint16_t* x) {
-  const EightBytes four = *reinterpret_cast<const EightBytes*>(x);
-  return w[0] * low_bf16(four.words[0]) + w[1] * high_bf16(four.words[0]) + w[2] * low_bf16(four.words[1]) +
-         w[3] * high_bf16(four.words[1]);
-}
-
 // data[i], ... at a multiple of their size together.
 template <int kCount>
 BEACON_DEVICE void load_some(DType type, const void* data, int64_t i, float* to) {

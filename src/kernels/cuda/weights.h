@@ -35,14 +35,18 @@ BEACON_DEVICE EightBytes load_words(const uint8_t* at) { return *reinterpret_cas
 BEACON_DEVICE float low_half(uint32_t word) { return half_to_float(static_cast<uint16_t>(word)); }
 BEACON_DEVICE float high_half(uint32_t word) { return half_to_float(static_cast<uint16_t>(word >> 16)); }
 BEACON_DEVICE float load_half(const uint8_t* at) { return low_half(load16(at)); }
-BEACON_DEVICE float nibble(uint32_t word, int i) { return static_cast<float>((word >> (4 * i)) & 15U); }
 
 // fetch(row, units, unit, part): what a lane needs for a quarter of the weights 32 * unit, ... of a row of so
 // many units; the loading, apart from what is done with it, so that several can be under way (of blocks of
-// 256 only where it is). weights(fetched, w): the weights numbered first(part), ... of the unit into w[0..3],
-// those from second(part) on into w[4..7].
+// 256 only where it is). numbers(fetched, q): what the weights first(part), ... of the unit are kept as into
+// q[0..3], those from second(part) on into q[4..7]. scaling(fetched): what makes weights of these.
 template <DType kType>
 struct Units;
+
+// A weight is scale * number + shift.
+struct Scaling {
+  float scale, shift;
+};
 
 struct InOrder {
   BEACON_DEVICE static int first(int part) { return 8 * part; }
@@ -55,6 +59,18 @@ struct HalvesApart {
   BEACON_DEVICE static int second(int part) { return 4 * part + 16; }
 };
 
+// Byte i of a word, less `zero`. Conversions go through a unit of a quarter of the rate, which was what held
+// products up; as the last bits of a float from 2^23 on a byte is one, and the difference is exact.
+BEACON_DEVICE float byte_of(uint32_t word, int i, int zero = 0) {
+  constexpr uint32_t kExponent = 0x4B000000U;
+#if defined(__CUDACC__)
+  const uint32_t bits = __byte_perm(word, kExponent, 0x7540U + static_cast<uint32_t>(i));
+#else
+  const uint32_t bits = kExponent | ((word >> (8 * i)) & 255U);
+#endif
+  return float_of_bits(bits) - static_cast<float>((1 << 23) + zero);
+}
+
 template <>
 struct Units<DType::kQ8_0> : InOrder {
   struct Fetched {
@@ -64,18 +80,21 @@ struct Units<DType::kQ8_0> : InOrder {
   BEACON_DEVICE static Fetched fetch(const uint8_t* row, int64_t units, int64_t unit, int part) {
     return {load_words(row + 32 * unit + 8 * part), load16(row + 32 * units + 2 * unit)};
   }
-  BEACON_DEVICE static void weights(const Fetched& x, float* w) {
-    const float d = low_half(x.d);
-    for (int j = 0; j < 8; ++j)
-      w[j] = d * static_cast<float>(static_cast<int8_t>(x.numbers.words[j / 4] >> (8 * (j % 4))));
+  BEACON_DEVICE static void numbers(const Fetched& x, float* q) {
+    constexpr uint32_t kSigns = 0x80808080U;  // a signed byte and 128
+    for (int j = 0; j < 8; ++j) q[j] = byte_of(x.numbers.words[j / 4] ^ kSigns, j % 4, 128);
   }
+  BEACON_DEVICE static Scaling scaling(const Fetched& x) { return {low_half(x.d), 0}; }
 };
 
-// w = scale * number + shift.
-BEACON_DEVICE void spread_nibbles(uint32_t numbers, float scale, float shift, float* w) {
+// The low nibbles of four bytes, then the high ones; to their bytes what comes as fifths is added.
+BEACON_DEVICE void spread_nibbles(uint32_t packed, float* q, uint32_t low_fifths = 0,
+                                  uint32_t high_fifths = 0) {
+  const uint32_t low = (packed & 0x0F0F0F0FU) | low_fifths;
+  const uint32_t high = ((packed >> 4) & 0x0F0F0F0FU) | high_fifths;
   for (int j = 0; j < 4; ++j) {
-    w[j] = scale * nibble(numbers, 2 * j) + shift;
-    w[j + 4] = scale * nibble(numbers, 2 * j + 1) + shift;
+    q[j] = byte_of(low, j);
+    q[j + 4] = byte_of(high, j);
   }
 }
 
@@ -87,9 +106,10 @@ struct Units<DType::kQ4_0> : HalvesApart {
   BEACON_DEVICE static Fetched fetch(const uint8_t* row, int64_t units, int64_t unit, int part) {
     return {load_word(row + 16 * unit + 4 * part), load16(row + 16 * units + 2 * unit)};
   }
-  BEACON_DEVICE static void weights(const Fetched& x, float* w) {
+  BEACON_DEVICE static void numbers(const Fetched& x, float* q) { spread_nibbles(x.numbers, q); }
+  BEACON_DEVICE static Scaling scaling(const Fetched& x) {
     const float d = low_half(x.d);
-    spread_nibbles(x.numbers, d, -8.0F * d, w);
+    return {d, -8.0F * d};
   }
 };
 
@@ -101,19 +121,19 @@ struct Units<DType::kQ4_1> : HalvesApart {
   BEACON_DEVICE static Fetched fetch(const uint8_t* row, int64_t units, int64_t unit, int part) {
     return {load_word(row + 16 * unit + 4 * part), load_word(row + 16 * units + 4 * unit)};
   }
-  BEACON_DEVICE static void weights(const Fetched& x, float* w) {
-    spread_nibbles(x.numbers, low_half(x.d_and_m), high_half(x.d_and_m), w);
+  BEACON_DEVICE static void numbers(const Fetched& x, float* q) { spread_nibbles(x.numbers, q); }
+  BEACON_DEVICE static Scaling scaling(const Fetched& x) {
+    return {low_half(x.d_and_m), high_half(x.d_and_m)};
   }
 };
 
+// The last four bits, each as the fifth bit of a byte: factors of 2^7 move bit j to bit 8 j, and no two meet.
+BEACON_DEVICE uint32_t fifths(uint32_t bits) { return ((bits & 15U) * 0x00204081U & 0x01010101U) << 4; }
+
 // As spread_nibbles, with a fifth bit of each number: those of the first four are the lowest bits of `fifth`,
 // those of the others begin 16 bits above.
-BEACON_DEVICE void spread_fives(uint32_t numbers, uint32_t fifth, float scale, float shift, float* w) {
-  spread_nibbles(numbers, scale, shift, w);
-  for (int j = 0; j < 4; ++j) {
-    w[j] += scale * static_cast<float>(((fifth >> j) & 1U) << 4);
-    w[j + 4] += scale * static_cast<float>(((fifth >> (j + 16)) & 1U) << 4);
-  }
+BEACON_DEVICE void spread_fives(uint32_t packed, uint32_t fifth, float* q) {
+  spread_nibbles(packed, q, fifths(fifth), fifths(fifth >> 16));
 }
 
 template <>
@@ -125,9 +145,10 @@ struct Units<DType::kQ5_0> : HalvesApart {
     const uint8_t* header = row + 16 * units + 6 * unit;
     return {load_word(row + 16 * unit + 4 * part), load16(header), load32(header + 2) >> first(part)};
   }
-  BEACON_DEVICE static void weights(const Fetched& x, float* w) {
+  BEACON_DEVICE static void numbers(const Fetched& x, float* q) { spread_fives(x.numbers, x.fifth, q); }
+  BEACON_DEVICE static Scaling scaling(const Fetched& x) {
     const float d = low_half(x.d);
-    spread_fives(x.numbers, x.fifth, d, -16.0F * d, w);
+    return {d, -16.0F * d};
   }
 };
 
@@ -140,8 +161,9 @@ struct Units<DType::kQ5_1> : HalvesApart {
     const EightBytes header = load_words(row + 16 * units + 8 * unit);
     return {load_word(row + 16 * unit + 4 * part), header.words[0], header.words[1] >> first(part)};
   }
-  BEACON_DEVICE static void weights(const Fetched& x, float* w) {
-    spread_fives(x.numbers, x.fifth, low_half(x.d_and_m), high_half(x.d_and_m), w);
+  BEACON_DEVICE static void numbers(const Fetched& x, float* q) { spread_fives(x.numbers, x.fifth, q); }
+  BEACON_DEVICE static Scaling scaling(const Fetched& x) {
+    return {low_half(x.d_and_m), high_half(x.d_and_m)};
   }
 };
 
