@@ -316,8 +316,9 @@ struct AttentionGradientArrays {
   kernels::AttentionParams p;
 };
 
-void attention_forward(benchmark::State& state) {
+void attention_forward(benchmark::State& state, bool integers) {
   AttentionGradientArrays arrays(state.range(0), state.range(1), state.range(2) != 0);
+  arrays.p.integers = integers;
   std::vector<float> scratch(static_cast<size_t>(kernels::attention_forward_scratch_floats(arrays.p)));
   for (auto _ : state) {
     kernels::attention_forward(arrays.p, 0, kernels::attention_forward_units(arrays.p), scratch.data());
@@ -351,7 +352,11 @@ void training_shapes(benchmark::internal::Benchmark* b) {
   }
   b->Unit(benchmark::kMillisecond);
 }
-BENCHMARK(attention_forward)->Apply(training_shapes);
+BENCHMARK_CAPTURE(attention_forward, floats, false)->Apply(training_shapes);
+BENCHMARK_CAPTURE(attention_forward, integers, true)
+    ->Args({1152, 3000, 0})
+    ->Args({1152, 8192, 0})
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(attention_backward)->Apply(training_shapes);
 
 void pointwise(benchmark::State& state) {

@@ -21,7 +21,7 @@ struct BEACON_LOCAL Model::Impl {
   bool beacons_configured = false;      // it came from a file
   at::Device device = at::kCPU;         // where the network and the memories are
   at::ScalarType compute = at::kFloat;  // of activations
-  bool integers = false;                // see ops::LinearContext
+  bool integers = false;                // see ops::LinearContext and ops::AttentionContext
   bool gated = false;                   // some layer has a beacon gate
   ModelInfo info;
 };
@@ -30,6 +30,7 @@ struct BEACON_LOCAL Model::Impl {
 inline void set_compute(const Model::Impl& model, TransformerScratch& scratch) {
   scratch.linear.compute = model.compute;
   scratch.linear.integers = model.integers;
+  scratch.attention.integers = model.integers;
 }
 
 // The model of `options`; without a tokenizer when `need_tokenizer` is false and the checkpoint has none.

@@ -13,10 +13,14 @@ namespace beacon::kernels {
 AttentionShape attention_shape(const AttentionParams& p) noexcept {
   constexpr int64_t kLeastChunk = 512;
   constexpr int64_t kMostChunks = 4;
+  constexpr int64_t kWantedUnits = 16;  // of the forward pass, for threads to share
   AttentionShape shape{};
   shape.group = p.num_heads / p.num_kv_heads;
   shape.rows = p.num_queries * shape.group;
   shape.row_blocks = ceil_div(shape.rows, kAttentionBlock);
+  shape.unit_blocks = std::clamp(ceil_div(p.num_kv_heads * shape.row_blocks, kWantedUnits), int64_t{1},
+                                 kAttentionForwardBlocks);
+  shape.row_units = ceil_div(shape.row_blocks, shape.unit_blocks);
   shape.chunk_keys =
       std::max(kLeastChunk, ceil_div(ceil_div(p.num_keys, kMostChunks), kAttentionBlock) * kAttentionBlock);
   shape.chunks = ceil_div(p.num_keys, shape.chunk_keys);
@@ -33,7 +37,7 @@ int64_t grad_bias_offset(const AttentionParams& p, int64_t kv_head, int64_t chun
 }
 
 int64_t attention_forward_units(const AttentionParams& p) noexcept {
-  return p.num_kv_heads * ceil_div(attention_shape(p).row_blocks, kAttentionForwardBlocks);
+  return p.num_kv_heads * attention_shape(p).row_units;
 }
 
 int64_t attention_backward_row_units(const AttentionParams& p) noexcept {

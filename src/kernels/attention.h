@@ -48,6 +48,12 @@ struct AttentionParams {
   const uint8_t* mask = nullptr;  // [T, S] or null
   int64_t mask_row_stride = 0;
 
+  // The forward pass may multiply integers where the processor is faster at that (VNNI): q and k rounded to 12
+  // bits and a sign (of a head of 64 numbers, one scale for each row), weights to bytes (the largest of a row
+  // in kAttentionBlock keys is 255), v to bytes (one scale for each number of a head in so many keys). Other
+  // processors take no notice.
+  bool integers = false;
+
   // Beacon gate: head_bias[n] is added to the scores of the keys with bias_keys[s] != 0. Null: no bias.
   const float* head_bias = nullptr;    // [N] or null
   const uint8_t* bias_keys = nullptr;  // [S], given with head_bias

@@ -56,6 +56,7 @@ Params shared_params(const Heads& x, const AttentionOptions& options) {
 
 void run_rows(const Heads& x, const AttentionOptions& options, AttentionContext& context) {
   auto params = shared_params<kernels::AttentionParams>(x, options);
+  params.integers = context.integers && x.q.scalar_type() == at::kFloat;
   params.q = heads_of(x.q, params.head_dim);
   params.k = rows_of(x.k);
   params.v = rows_of(x.v);

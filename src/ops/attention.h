@@ -28,6 +28,9 @@ struct AttentionOptions {
 };
 
 struct AttentionContext {
+  // Of more than kFewQueries f32 queries on the processor: products are integers where it is faster at those
+  // (kernels::AttentionParams::integers).
+  bool integers = false;
   Scratch per_thread;
   Scratch partials;
 };
@@ -45,7 +48,7 @@ inline constexpr int64_t kFewQueries = 8;
 // out = softmax(scale q k^T + gate + mask) v. q, out [B, T, N * H] contiguous, of one type, and k, v rows [B,
 // K, S, width] as key_rows.h has them, of one type. Keys are rotated already. Where q is bf16, k and v are
 // not f32 and the processor multiplies bf16, products and weights are bf16 and sums f32; else all arithmetic
-// is f32.
+// is f32, but for context.integers.
 void attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options,
                const at::Tensor& out, AttentionContext& context);
 

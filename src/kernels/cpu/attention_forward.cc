@@ -138,10 +138,9 @@ void forward_unit(const AttentionParams& p, int64_t unit, float* scratch) {
   Parts parts(scratch);
   ForwardSpace<Words> space(head, parts);
   const AttentionShape shape = attention_shape(p);
-  const int64_t units = (shape.row_blocks + kAttentionForwardBlocks - 1) / kAttentionForwardBlocks;
-  const int64_t kv_head = unit / units;
-  const int64_t first = unit % units * kAttentionForwardBlocks;
-  const int64_t blocks = least(kAttentionForwardBlocks, shape.row_blocks - first);
+  const int64_t kv_head = unit / shape.row_units;
+  const int64_t first = unit % shape.row_units * shape.unit_blocks;
+  const int64_t blocks = least(shape.unit_blocks, shape.row_blocks - first);
   const auto begin = [&](int64_t b) { return (first + b) * kAttentionBlock; };
   const auto end = [&](int64_t b) { return least(shape.rows, begin(b) + kAttentionBlock); };
   for (int64_t b = 0; b < blocks; ++b) start_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
@@ -169,6 +168,9 @@ void forward_unit(const AttentionParams& p, int64_t unit, float* scratch) {
 }  // namespace
 
 int64_t attention_forward_scratch_floats(const AttentionParams& p) noexcept {
+#if defined(__AVX512VNNI__)
+  if (p.integers) return attention_integers_scratch_floats(p);
+#endif
   return with_words(p, [&]<typename Words>(Words) {
     Parts parts(nullptr);
     const ForwardSpace<Words> unused(HeadSize<Words>(p), parts);
@@ -178,6 +180,9 @@ int64_t attention_forward_scratch_floats(const AttentionParams& p) noexcept {
 
 void attention_forward(const AttentionParams& p, int64_t unit_begin, int64_t unit_end,
                        float* scratch) noexcept {
+#if defined(__AVX512VNNI__)
+  if (p.integers) return attention_integers(p, unit_begin, unit_end, scratch);
+#endif
   with_words(p, [&]<typename Words>(Words) {
     for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit<Words>(p, unit, scratch);
   });

@@ -38,6 +38,12 @@ void attention_decode(const AttentionDecodeParams& params, int64_t chunks, int64
 int64_t attention_forward_scratch_floats(const AttentionParams& params) noexcept;
 void attention_forward(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                        float* scratch) noexcept;
+#if defined(__AVX512VNNI__)
+// Where AttentionParams::integers is set.
+int64_t attention_integers_scratch_floats(const AttentionParams& params) noexcept;
+void attention_integers(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
+                        float* scratch) noexcept;
+#endif
 int64_t attention_backward_scratch_floats(const AttentionParams& params) noexcept;
 int64_t attention_backward_workspace_floats(const AttentionParams& params) noexcept;
 void attention_backward_rows(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,

@@ -128,12 +128,12 @@ int64_t attention_backward_workspace_floats(const AttentionParams& /*params*/) n
 void attention_forward(const AttentionParams& p, int64_t unit_begin, int64_t unit_end,
                        float* /*scratch*/) noexcept {
   const AttentionShape shape = attention_shape(p);
-  const int64_t units = attention_forward_units(p) / p.num_kv_heads;
+  const int64_t unit_rows = shape.unit_blocks * kAttentionBlock;
   for (int64_t unit = unit_begin; unit < unit_end; ++unit) {
-    const int64_t begin = unit % units * kAttentionForwardBlocks * kAttentionBlock;
-    const int64_t end = std::min(shape.rows, begin + kAttentionForwardBlocks * kAttentionBlock);
+    const int64_t begin = unit % shape.row_units * unit_rows;
+    const int64_t end = std::min(shape.rows, begin + unit_rows);
     for (int64_t r = begin; r < end; ++r)
-      forward_row(p, r / shape.group, unit / units * shape.group + r % shape.group);
+      forward_row(p, r / shape.group, unit / shape.row_units * shape.group + r % shape.group);
   }
 }
 

@@ -1,0 +1,372 @@
+// The forward pass of attention in integers, for processors that multiply those faster than floats (VNNI):
+// scores are products of 16-bit pairs, values those of bytes. attention_forward.cc has the same cut and the
+// same layout.
+#include "kernels/cpu/attention_space.h"
+#include "kernels/cpu/functions.h"
+
+#if defined(__AVX512VNNI__)
+
+namespace beacon::kernels::BEACON_CPU_NAMESPACE {
+namespace {
+
+constexpr float kLogOfTwo = 0.693147181F;
+// Of a key among those of its block, and of a value: 64 products stay below 2^31.
+constexpr float kLargestWeight = 8191;
+constexpr float kLargestValue = 4095;
+
+// Two 16-bit numbers of a word, or four bytes; those of `row_words` have no sign.
+struct PairDot {
+  static constexpr int kPerWord = 2;
+  static BEACON_INLINE VI add(VI sum, VI word, VI row_words) {
+    return (VI)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)row_words, (__m512i)word);
+  }
+};
+struct IntegerHead {
+  explicit IntegerHead(const AttentionParams& p)
+      : dim(p.head_dim), padded(round_up(p.head_dim, kLanes)), words(padded / PairDot::kPerWord) {
+    // So many products of the largest number with itself stay below 2^31.
+    largest = __builtin_floorf(__builtin_sqrtf(2147483000.0F / static_cast<float>(padded)));
+    if (largest > 32767) largest = 32767;
+  }
+  static constexpr int64_t kKeyWords = kAttentionBlock / PairDot::kPerWord;
+  int64_t dim;
+  int64_t padded;
+  int64_t words;
+  float largest;  // of the whole numbers that q and k are rounded to
+};
+
+// One block of rows and what it has gathered. Scores are to the base of two.
+struct IntegerRows {
+  float* q;        // [words, kAttentionBlock] pairs
+  float* q_scale;  // [kAttentionBlock] what makes scores of the sums, the scale of the key apart
+  float* out;      // [padded, kAttentionBlock]
+  float* largest;  // [kAttentionBlock]
+  float* total;    // [kAttentionBlock]
+  RowShift shift;
+};
+
+struct IntegerSpace {
+  IntegerSpace(const IntegerHead& head, Parts& parts) {
+    const int64_t floats = kAttentionBlock * head.padded;
+    for (IntegerRows& rows : states) {
+      rows.q = parts.take(kAttentionBlock * head.words);
+      rows.out = parts.take(floats);
+      for (float** each : {&rows.q_scale, &rows.largest, &rows.total, &rows.shift.plain, &rows.shift.biased})
+        *each = parts.take(kAttentionBlock);
+    }
+    wide = parts.take(floats);
+    pairs = parts.take(kAttentionBlock * head.words);
+    k = parts.take(kAttentionBlock * head.words);
+    v = parts.take(head.padded * IntegerHead::kKeyWords);
+    scores = parts.take(kBlockFloats);
+    weights = parts.take(IntegerHead::kKeyWords * kAttentionBlock);
+    visible = reinterpret_cast<uint8_t*>(parts.take(kBlockFloats / 4));
+    for (float** each : {&k_scale, &block_largest, &keep, &gain}) *each = parts.take(kAttentionBlock);
+    v_scale = parts.take(head.padded);
+  }
+  IntegerRows states[kAttentionForwardBlocks];
+  float* wide;           // [kAttentionBlock, padded] rows as floats
+  float* pairs;          // [kAttentionBlock, words] or [kKeyWords, padded], on the way to another layout
+  float* k;              // [kAttentionBlock, words] pairs
+  float* k_scale;        // [kAttentionBlock]
+  float* v;              // [padded, kKeyWords] bytes of four keys
+  float* v_scale;        // [padded]
+  float* scores;         // [keys, rows]
+  float* weights;        // [kKeyWords, rows] bytes of four keys
+  float* block_largest;  // [kAttentionBlock] largest score of the block
+  float* keep;           // [kAttentionBlock] factor of what was gathered before
+  float* gain;           // [kAttentionBlock] factor of what the block adds
+  uint8_t* visible;      // [keys, rows]
+};
+
+BEACON_INLINE VF magnitude(VF x) { return as_float(as_int(x) & 0x7FFFFFFF); }
+BEACON_INLINE VI to_nearest(VF x) { return (VI)_mm512_cvtps_epi32((__m512)x); }
+
+// 2^x * (1 +- 7.5e-5), least squares reweighted to equal ripples; not below 2^-30.
+BEACON_INLINE VF rough_exp2(VF x) {
+  x = larger(broadcast(-30.0F), x);
+  const VF shifted = x + 12582912.0F;  // rounds to a whole number and leaves it in the low bits
+  const VF r = x - (shifted - 12582912.0F);
+  VF power = multiply_add(r, broadcast(0x1.c3f76p-5F), broadcast(0x1.f0de1cp-3F));
+  power = multiply_add(power, r, broadcast(0x1.62f31ap-1F));
+  power = multiply_add(power, r, broadcast(0x1.fff692p-1F));
+  return as_float(as_int(power) + (as_int(shifted) << 23));
+}
+
+// Row r of `wide`, in pairs at `dst`: each number a whole one times the factor returned. NaN if there is one.
+BEACON_INLINE float round_row(const float* wide, const IntegerHead& head, float* dst) {
+  VF most_of = {};
+  VF nothing = {};
+  for (int64_t h = 0; h < head.padded; h += kLanes) {
+    const VF x = load(wide + h);
+    most_of = larger(magnitude(x), most_of);
+    nothing = nothing + x * 0.0F;
+  }
+  const float most = largest_lane(most_of);
+  const VF inverse = broadcast(most > 0 ? head.largest / most : 0);
+  auto* out = reinterpret_cast<char*>(dst);
+  for (int64_t h = 0; h < head.padded; h += kLanes) {
+    const __m256i numbers = _mm512_cvtepi32_epi16((__m512i)to_nearest(load(wide + h) * inverse));
+    __builtin_memcpy(out + 2 * h, &numbers, sizeof numbers);
+  }
+  return most / head.largest + sum_lanes(nothing);
+}
+
+void widen_rows(const GroupRows& rows, int64_t begin, int64_t end, const IntegerHead& head, float* wide) {
+  for (int64_t r = 0; r < kAttentionBlock; ++r) {
+    float* out = wide + r * head.padded;
+    if (begin + r < end) {
+      widen_row(rows.type, rows.at(begin + r), head.dim, head.padded, out);
+    } else {
+      __builtin_memset(out, 0, static_cast<size_t>(head.padded) * 4);
+    }
+  }
+}
+
+// Gives 0, or NaN where a key is none.
+float round_keys(const GroupRows& keys, int64_t begin, int64_t end, const IntegerHead& head,
+                 const IntegerSpace& space) {
+  float nothing = 0;
+  widen_rows(keys, begin, end, head, space.wide);
+  for (int64_t j = 0; j < kAttentionBlock; ++j) {
+    space.k_scale[j] = round_row(space.wide + j * head.padded, head, space.k + j * head.words);
+    nothing += space.k_scale[j] * 0;
+  }
+  return nothing;
+}
+
+// Each dimension of a head has a scale of its own, to which 0 or NaN is added.
+void round_values(const GroupRows& values, int64_t begin, int64_t end, const IntegerHead& head,
+                  float nothing_of_keys, const IntegerSpace& space) {
+  widen_rows(values, begin, end, head, space.wide);
+  for (int64_t h = 0; h < head.padded; h += kLanes) {
+    const float* column = space.wide + h;
+    VF most_of = {};
+    VF nothing = broadcast(nothing_of_keys);
+    for (int64_t j = 0; j < kAttentionBlock; ++j) {
+      const VF x = load(column + j * head.padded);
+      most_of = larger(magnitude(x), most_of);
+      nothing = nothing + x * 0.0F;
+    }
+    const VF inverse = select(most_of > 0.0F, kLargestValue / most_of, VF{});
+    store(space.v_scale + h, most_of * (1 / kLargestValue) + nothing);
+    for (int64_t j = 0; j < kAttentionBlock; j += 2) {
+      const VI first = to_nearest(load(column + j * head.padded) * inverse);
+      const VI second = to_nearest(load(column + (j + 1) * head.padded) * inverse);
+      store(space.pairs + j / 2 * head.padded + h, as_float((first & 0xFFFF) | (second << 16)));
+    }
+  }
+  transpose_block({space.pairs, head.padded}, IntegerHead::kKeyWords, head.padded,
+                  {space.v, IntegerHead::kKeyWords});
+}
+
+void start_rows(const AttentionParams& p, const IntegerHead& head, int64_t kv_head, int64_t row_begin,
+                int64_t row_end, const IntegerSpace& space, const IntegerRows& rows) {
+  const int64_t group = p.num_heads / p.num_kv_heads;
+  widen_rows(group_rows(p.q, kv_head, group), row_begin, row_end, head, space.wide);
+  for (int64_t r = 0; r < kAttentionBlock; ++r) {
+    const float factor = round_row(space.wide + r * head.padded, head, space.pairs + r * head.words);
+    rows.q_scale[r] = factor * p.scale / kLogOfTwo;
+    rows.largest[r] = -kInfinity;
+    rows.total[r] = 0;
+    rows.shift.plain[r] = 0;
+    rows.shift.biased[r] =
+        p.head_bias == nullptr ? 0 : p.head_bias[kv_head * group + (row_begin + r) % group] / kLogOfTwo;
+  }
+  transpose_block({space.pairs, head.words}, kAttentionBlock, head.words, {rows.q, kAttentionBlock});
+  __builtin_memset(rows.out, 0, static_cast<size_t>(kAttentionBlock * head.padded) * 4);
+}
+
+constexpr int kStripVectors = 2;  // of rows
+constexpr int64_t kStripRows = kStripVectors * kLanes;
+
+// Sums of kProductRows words of a, broadcast, with kStripVectors vectors of b.
+struct Strip {
+  VI sums[kProductRows][kStripVectors];
+
+  template <typename Dot>
+  static BEACON_INLINE Strip of(const float* a, int64_t a_stride, const float* b, int64_t words) {
+    Strip strip = {};
+    for (int64_t k = 0; k < words; ++k) {
+      VI columns[kStripVectors];
+      BEACON_UNROLL
+      for (int w = 0; w < kStripVectors; ++w) columns[w] = as_int(load(b + k * kAttentionBlock + w * kLanes));
+      BEACON_UNROLL
+      for (int r = 0; r < kProductRows; ++r) {
+        int32_t word = 0;
+        __builtin_memcpy(&word, a + r * a_stride + k, sizeof word);
+        const VI value = (VI)_mm512_set1_epi32(word);
+        BEACON_UNROLL
+        for (int w = 0; w < kStripVectors; ++w)
+          strip.sums[r][w] = Dot::add(strip.sums[r][w], value, columns[w]);
+      }
+    }
+    return strip;
+  }
+};
+
+void score_block(const IntegerHead& head, const IntegerSpace& space, const IntegerRows& rows) {
+  for (int64_t column = 0; column < kAttentionBlock; column += kStripRows) {
+    VF largest[kStripVectors], scale[kStripVectors];
+    BEACON_UNROLL
+    for (int w = 0; w < kStripVectors; ++w) {
+      largest[w] = broadcast(-kInfinity);
+      scale[w] = load(rows.q_scale + column + w * kLanes);
+    }
+    for (int64_t j = 0; j < kAttentionBlock; j += kProductRows) {
+      const Strip strip =
+          Strip::of<PairDot>(space.k + j * head.words, head.words, rows.q + column, head.words);
+      float* scores = space.scores + j * kAttentionBlock + column;
+      BEACON_UNROLL
+      for (int r = 0; r < kProductRows; ++r) {
+        BEACON_UNROLL
+        for (int w = 0; w < kStripVectors; ++w) {
+          const VF score = to_float(strip.sums[r][w]) * (scale[w] * space.k_scale[j + r]);
+          store(scores + r * kAttentionBlock + w * kLanes, score);
+          largest[w] = larger(largest[w], score);
+        }
+      }
+    }
+    BEACON_UNROLL
+    for (int w = 0; w < kStripVectors; ++w) store(space.block_largest + column + w * kLanes, largest[w]);
+  }
+}
+
+// What the bias adds and the mask hides, and the largest of what is left.
+void hide(const AttentionParams& p, const BlockPair& pair, Sight sight, const IntegerSpace& space,
+          const IntegerRows& rows) {
+  for (int64_t column = 0; column < kAttentionBlock; column += kLanes) {
+    VF largest = broadcast(-kInfinity);
+    for (int64_t j = 0; j < kAttentionBlock; ++j) {
+      float* score = space.scores + j * kAttentionBlock + column;
+      VF value = load(score) + load(rows.shift.of(p, pair.key_begin + j) + column);
+      if (sight != Sight::kAll)
+        value = seen_or(value, broadcast(-kInfinity), space.visible + j * kAttentionBlock + column);
+      store(score, value);
+      largest = larger(largest, value);
+    }
+    store(space.block_largest + column, largest);
+  }
+}
+
+// Scores to bytes, 255 for the largest of a row in this block: what is small beside an earlier block's keeps
+// its share.
+void soften_block(const IntegerSpace& space, const IntegerRows& rows) {
+  for (int64_t column = 0; column < kAttentionBlock; column += kLanes) {
+    const VF block_largest = load(space.block_largest + column);
+    const VF before = load(rows.largest + column);
+    const VF largest = larger(before, block_largest);
+    // While nothing is visible these are -inf, and differences would be NaN.
+    const VF shift = select(largest == -kInfinity, VF{}, largest);
+    constexpr float kLogOfLargest = 12.9998239F;
+    const VF own_shift = select(block_largest == -kInfinity, VF{}, block_largest) - kLogOfLargest;
+    VI sum = {};
+    for (int64_t j = 0; j < kAttentionBlock; j += 2) {
+      const float* score = space.scores + j * kAttentionBlock + column;
+      const VI first = to_nearest(rough_exp2(load(score) - own_shift));
+      const VI second = to_nearest(rough_exp2(load(score + kAttentionBlock) - own_shift));
+      sum = sum + (first + second);
+      store(space.weights + j / 2 * kAttentionBlock + column, as_float(first | (second << 16)));
+    }
+    const VF keep = exp_nonpositive((before - shift) * kLogOfTwo);
+    const VF gain = exp_nonpositive((block_largest - shift) * kLogOfTwo) * (1 / kLargestWeight);
+    store(space.keep + column, keep);
+    store(space.gain + column, gain);
+    store(rows.total + column, load(rows.total + column) * keep + to_float(sum) * gain);
+    store(rows.largest + column, largest);
+  }
+}
+
+void add_values(const IntegerHead& head, const IntegerSpace& space, const IntegerRows& rows) {
+  for (int64_t column = 0; column < kAttentionBlock; column += kStripRows) {
+    VF keep[kStripVectors], gain[kStripVectors];
+    BEACON_UNROLL
+    for (int w = 0; w < kStripVectors; ++w) {
+      keep[w] = load(space.keep + column + w * kLanes);
+      gain[w] = load(space.gain + column + w * kLanes);
+    }
+    for (int64_t h = 0; h < head.padded; h += kProductRows) {
+      const Strip strip = Strip::of<PairDot>(space.v + h * IntegerHead::kKeyWords, IntegerHead::kKeyWords,
+                                             space.weights + column, IntegerHead::kKeyWords);
+      float* out = rows.out + h * kAttentionBlock + column;
+      BEACON_UNROLL
+      for (int r = 0; r < kProductRows; ++r) {
+        BEACON_UNROLL
+        for (int w = 0; w < kStripVectors; ++w) {
+          float* at = out + r * kAttentionBlock + w * kLanes;
+          store(at,
+                multiply_add(to_float(strip.sums[r][w]), gain[w] * space.v_scale[h + r], load(at) * keep[w]));
+        }
+      }
+    }
+  }
+}
+
+void finish_rows(const AttentionParams& p, const IntegerHead& head, int64_t kv_head, int64_t row_begin,
+                 int64_t row_end, const IntegerSpace& space, const IntegerRows& rows) {
+  const int64_t group = p.num_heads / p.num_kv_heads;
+  float inverse[kAttentionBlock];
+  for (int64_t r = 0; r < kAttentionBlock; ++r) {
+    const bool none = rows.total[r] == 0.0F;
+    inverse[r] = (none ? 0.0F : 1.0F / rows.total[r]) + rows.q_scale[r] * 0;
+    if (row_begin + r >= row_end || p.lse == nullptr) continue;
+    const int64_t n = kv_head * group + (row_begin + r) % group;
+    p.lse[n * p.num_queries + (row_begin + r) / group] =
+        none ? kInfinity : rows.largest[r] * kLogOfTwo + __builtin_logf(rows.total[r]);
+  }
+  transpose_block({rows.out, kAttentionBlock}, head.padded, kAttentionBlock, {space.wide, head.padded});
+  write_rows(group_rows(p.out, kv_head, group), row_begin, row_end, head.dim, {space.wide, head.padded},
+             inverse);
+}
+
+void forward_unit(const AttentionParams& p, int64_t unit, float* scratch) {
+  const IntegerHead head(p);
+  Parts parts(scratch);
+  const IntegerSpace space(head, parts);
+  const AttentionShape shape = attention_shape(p);
+  const int64_t kv_head = unit / shape.row_units;
+  const int64_t first = unit % shape.row_units * shape.unit_blocks;
+  const int64_t blocks = least(shape.unit_blocks, shape.row_blocks - first);
+  const auto begin = [&](int64_t b) { return (first + b) * kAttentionBlock; };
+  const auto end = [&](int64_t b) { return least(shape.rows, begin(b) + kAttentionBlock); };
+  for (int64_t b = 0; b < blocks; ++b) start_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
+  const GroupRows keys = group_rows(p.k, kv_head, 1);
+  const GroupRows values = group_rows(p.v, kv_head, 1);
+  for (int64_t s = 0; s < p.num_keys; s += kAttentionBlock) {
+    const int64_t key_end = least(p.num_keys, s + kAttentionBlock);
+    bool rounded = false;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const BlockPair pair = {begin(b), end(b), s, key_end, shape.group};
+      const Sight sight = look(p, pair, space.visible);
+      if (sight == Sight::kNone) continue;
+      if (!rounded) {
+        const float nothing = round_keys(keys, s, key_end, head, space);
+        round_values(values, s, key_end, head, nothing, space);
+        rounded = true;
+      }
+      score_block(head, space, space.states[b]);
+      if (sight != Sight::kAll || p.head_bias != nullptr) hide(p, pair, sight, space, space.states[b]);
+      soften_block(space, space.states[b]);
+      add_values(head, space, space.states[b]);
+    }
+  }
+  for (int64_t b = 0; b < blocks; ++b)
+    finish_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
+}
+
+}  // namespace
+
+int64_t attention_integers_scratch_floats(const AttentionParams& p) noexcept {
+  Parts parts(nullptr);
+  const IntegerSpace unused(IntegerHead(p), parts);
+  return parts.used();
+}
+
+void attention_integers(const AttentionParams& p, int64_t unit_begin, int64_t unit_end,
+                        float* scratch) noexcept {
+  for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit(p, unit, scratch);
+}
+
+}  // namespace beacon::kernels::BEACON_CPU_NAMESPACE
+
+#endif
