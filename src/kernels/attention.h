@@ -47,11 +47,12 @@ struct AttentionParams {
   // that sees none gets zeros and gives no gradients.
   const uint8_t* mask = nullptr;  // [T, S] or null
   int64_t mask_row_stride = 0;
+  int64_t seen_keys = 0;  // with a mask: the first so many keys, which it shows to all, need not be looked at
 
-  // The forward pass may multiply integers where the processor is faster at that (VNNI): q and k rounded to 12
-  // bits and a sign (of a head of 64 numbers, one scale for each row), weights to bytes (the largest of a row
-  // in kAttentionBlock keys is 255), v to bytes (one scale for each number of a head in so many keys). Other
-  // processors take no notice.
+  // The forward pass may multiply pairs of 16-bit integers, where the processor is faster at that (from AVX2
+  // on; others take no notice): q and k rounded to 12 bits and a sign (a head of 64 numbers; one scale for
+  // each row), weights to 13 bits (beside the largest of a row in kAttentionBlock keys), v to 12 and a sign
+  // (one scale for each number of a head in so many keys).
   bool integers = false;
 
   // Beacon gate: head_bias[n] is added to the scores of the keys with bias_keys[s] != 0. Null: no bias.

@@ -28,7 +28,7 @@ struct Transformer::Part {
   int64_t rows = 0;          // T, or the last few of them
   ops::RopeTable table;      // of these rows
   ops::RopeTable key_table;  // of all S keys, when they are rotated on reading
-  at::Tensor mask;           // u8 [rows, S - seen_keys]; undefined: causal
+  at::Tensor mask;           // as of AttentionOptions; undefined: causal
   at::Tensor bias;           // what a GPU makes of it once for all layers; undefined: nothing
   int64_t seen_keys = 0;     // as of AttentionOptions
   at::Tensor beacon_keys;    // u8 [S]; undefined: none
@@ -187,8 +187,8 @@ Transformer::Part Transformer::all_rows(const SequenceRows& sequence,
   if (config_.sliding_window && keys > *config_.sliding_window) {
     part.mask = sliding_mask(part.mask, part.rows, keys, *config_.sliding_window);
   }
+  if (part.mask.defined()) part.seen_keys = std::min(seen_by_all(part.mask), keys - part.rows);
   if (part.mask.defined() && !device_.is_cpu()) {
-    part.seen_keys = std::min(seen_by_all(part.mask), keys - part.rows);
     part.mask = ops::send(part.mask.narrow(1, part.seen_keys, keys - part.seen_keys).contiguous(), device_);
     const bool rounded = context.compute == at::kBFloat16 && memory.geometry().type == at::kBFloat16;
     // What the masked kernel of a GPU adds; nobody else asks for it.

@@ -56,6 +56,7 @@ Params shared_params(const Heads& x, const AttentionOptions& options) {
 
 void run_rows(const Heads& x, const AttentionOptions& options, AttentionContext& context) {
   auto params = shared_params<kernels::AttentionParams>(x, options);
+  params.seen_keys = options.seen_keys;
   params.integers = context.integers && x.q.scalar_type() == at::kFloat;
   params.q = heads_of(x.q, params.head_dim);
   params.k = rows_of(x.k);
@@ -132,10 +133,11 @@ void check_call(const AttentionCall& call) {
   BEACON_CHECK(q.dim() == 3 && k.dim() == 4 && v.sizes() == k.sizes() && out.sizes() == q.sizes());
   BEACON_CHECK(q.size(2) % (k.size(1) * row_head_dim(k)) == 0 && k.stride(3) == 1 && v.stride(3) == 1);
   BEACON_CHECK(options.mask.defined() || k.size(2) >= q.size(1));
-  BEACON_CHECK(options.seen_keys == 0 || (options.mask.defined() && !q.is_cpu()));
+  BEACON_CHECK(options.seen_keys == 0 || options.mask.defined());
   BEACON_CHECK(options.seen_keys <= std::max(int64_t{0}, k.size(2) - q.size(1)));
+  const int64_t unmasked = q.is_cpu() ? 0 : options.seen_keys;
   BEACON_CHECK(!options.mask.defined() ||
-               (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2) - options.seen_keys));
+               (options.mask.size(0) == q.size(1) && options.mask.size(1) == k.size(2) - unmasked));
   BEACON_CHECK(!options.gate.defined() ||
                (options.gated_keys.defined() && options.gated_keys.numel() == k.size(2)));
   BEACON_CHECK(q.scalar_type() == out.scalar_type() && k.scalar_type() == v.scalar_type());

@@ -13,11 +13,11 @@ namespace beacon::ops {
 // What the queries may see and what is added to their scores.
 struct AttentionOptions {
   double scale = 1.0;
-  // u8 [T, S - seen_keys], 1 = visible; undefined: causal from the bottom right (query t sees keys up to S -
-  // T + t). In recording also [B, T, S].
+  // u8 [T, S], 1 = visible; undefined: causal from the bottom right (query t sees keys up to S - T + t). In
+  // recording also [B, T, S].
   at::Tensor mask;
-  // On a GPU: the first so many keys, which every row sees, as it does one behind them; S - T at most. 0
-  // without a mask, on the processor and in recording.
+  // With a mask: every row sees the first so many keys, and one behind them; S - T at most, 0 in recording.
+  // On a GPU the mask begins behind them.
   int64_t seen_keys = 0;
   // What mask_bias() (attention_torch.h) makes of the mask, for many calls; undefined: made where it is
   // needed.

@@ -174,6 +174,33 @@ TEST_P(AttentionTest, BlocksAreTheNumbersTheyStandFor) {
   }
 }
 
+TEST_P(AttentionTest, KeysThatAllSeeNeedNoLookAtTheMask) {
+  for (const bool integers : {false, true}) {
+    const Case c{70, 350, 6, 2, 16, DType::kF32, Case::kRandom, true};
+    Problem problem(c, random_);
+    Results expected(c), actual(c);
+    AttentionParams p = problem.params(expected);
+    p.integers = integers;
+    std::vector<uint8_t> mask(p.mask, p.mask + c.queries * p.mask_row_stride);
+    p.mask = mask.data();
+    const auto show = [&](uint8_t seen) {
+      for (int64_t t = 0; t < c.queries; ++t) std::fill_n(mask.begin() + t * p.mask_row_stride, 150, seen);
+    };
+    show(1);
+    run_forward(p);
+    // What lies in whole blocks before the 150th is not read; the rest of that block is.
+    show(0);
+    for (int64_t t = 0; t < c.queries; ++t) std::fill_n(mask.begin() + t * p.mask_row_stride + 128, 22, 1);
+    p.seen_keys = 150;
+    p.out = actual.out.output();
+    p.lse = actual.lse.data();
+    if (GetParam() == "reference") show(1);
+    run_forward(p);
+    EXPECT_EQ(actual.out.values(), expected.out.values());
+    EXPECT_EQ(actual.lse, expected.lse);
+  }
+}
+
 TEST_P(AttentionTest, QueriesThatSeeNothing) {
   const Case c{4, 50, 2, 2, 16, DType::kF32, Case::kRandom};
   Problem problem(c, random_);

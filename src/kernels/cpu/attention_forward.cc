@@ -168,7 +168,7 @@ void forward_unit(const AttentionParams& p, int64_t unit, float* scratch) {
 }  // namespace
 
 int64_t attention_forward_scratch_floats(const AttentionParams& p) noexcept {
-#if defined(__AVX512VNNI__)
+#if defined(__AVX2__)
   if (p.integers) return attention_integers_scratch_floats(p);
 #endif
   return with_words(p, [&]<typename Words>(Words) {
@@ -180,7 +180,7 @@ int64_t attention_forward_scratch_floats(const AttentionParams& p) noexcept {
 
 void attention_forward(const AttentionParams& p, int64_t unit_begin, int64_t unit_end,
                        float* scratch) noexcept {
-#if defined(__AVX512VNNI__)
+#if defined(__AVX2__)
   if (p.integers) return attention_integers(p, unit_begin, unit_end, scratch);
 #endif
   with_words(p, [&]<typename Words>(Words) {

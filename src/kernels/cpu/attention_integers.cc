@@ -1,10 +1,10 @@
-// The forward pass of attention in integers, for processors that multiply those faster than floats (VNNI):
-// scores are products of 16-bit pairs, values those of bytes. attention_forward.cc has the same cut and the
-// same layout.
+// The forward pass of attention in products of pairs of 16-bit integers, of which a processor makes two
+// (VNNI) or nearly as many for one of floats. attention_forward.cc has the same cut and the same layout.
 #include "kernels/cpu/attention_space.h"
 #include "kernels/cpu/functions.h"
+#include "kernels/cpu/pair_product.h"
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX2__)
 
 namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
@@ -14,21 +14,16 @@ constexpr float kLogOfTwo = 0.693147181F;
 constexpr float kLargestWeight = 8191;
 constexpr float kLargestValue = 4095;
 
-// Two 16-bit numbers of a word, or four bytes; those of `row_words` have no sign.
-struct PairDot {
-  static constexpr int kPerWord = 2;
-  static BEACON_INLINE VI add(VI sum, VI word, VI row_words) {
-    return (VI)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)row_words, (__m512i)word);
-  }
-};
+constexpr int64_t kPair = 2;  // 16-bit numbers in a word
+
 struct IntegerHead {
   explicit IntegerHead(const AttentionParams& p)
-      : dim(p.head_dim), padded(round_up(p.head_dim, kLanes)), words(padded / PairDot::kPerWord) {
+      : dim(p.head_dim), padded(round_up(p.head_dim, kLanes)), words(padded / kPair) {
     // So many products of the largest number with itself stay below 2^31.
     largest = __builtin_floorf(__builtin_sqrtf(2147483000.0F / static_cast<float>(padded)));
     if (largest > 32767) largest = 32767;
   }
-  static constexpr int64_t kKeyWords = kAttentionBlock / PairDot::kPerWord;
+  static constexpr int64_t kKeyWords = kAttentionBlock / kPair;
   int64_t dim;
   int64_t padded;
   int64_t words;
@@ -69,10 +64,10 @@ struct IntegerSpace {
   float* pairs;          // [kAttentionBlock, words] or [kKeyWords, padded], on the way to another layout
   float* k;              // [kAttentionBlock, words] pairs
   float* k_scale;        // [kAttentionBlock]
-  float* v;              // [padded, kKeyWords] bytes of four keys
+  float* v;              // [padded, kKeyWords] pairs of keys
   float* v_scale;        // [padded]
   float* scores;         // [keys, rows]
-  float* weights;        // [kKeyWords, rows] bytes of four keys
+  float* weights;        // [kKeyWords, rows] pairs of keys
   float* block_largest;  // [kAttentionBlock] largest score of the block
   float* keep;           // [kAttentionBlock] factor of what was gathered before
   float* gain;           // [kAttentionBlock] factor of what the block adds
@@ -80,7 +75,13 @@ struct IntegerSpace {
 };
 
 BEACON_INLINE VF magnitude(VF x) { return as_float(as_int(x) & 0x7FFFFFFF); }
-BEACON_INLINE VI to_nearest(VF x) { return (VI)_mm512_cvtps_epi32((__m512)x); }
+BEACON_INLINE VI to_nearest(VF x) {
+#if defined(__AVX512F__)
+  return (VI)_mm512_cvtps_epi32((__m512)x);
+#else
+  return (VI)_mm256_cvtps_epi32((__m256)x);
+#endif
+}
 
 // 2^x * (1 +- 7.5e-5), least squares reweighted to equal ripples; not below 2^-30.
 BEACON_INLINE VF rough_exp2(VF x) {
@@ -106,7 +107,7 @@ BEACON_INLINE float round_row(const float* wide, const IntegerHead& head, float*
   const VF inverse = broadcast(most > 0 ? head.largest / most : 0);
   auto* out = reinterpret_cast<char*>(dst);
   for (int64_t h = 0; h < head.padded; h += kLanes) {
-    const __m256i numbers = _mm512_cvtepi32_epi16((__m512i)to_nearest(load(wide + h) * inverse));
+    const VH numbers = __builtin_convertvector(to_nearest(load(wide + h) * inverse), VH);
     __builtin_memcpy(out + 2 * h, &numbers, sizeof numbers);
   }
   return most / head.largest + sum_lanes(nothing);
@@ -184,7 +185,6 @@ constexpr int64_t kStripRows = kStripVectors * kLanes;
 struct Strip {
   VI sums[kProductRows][kStripVectors];
 
-  template <typename Dot>
   static BEACON_INLINE Strip of(const float* a, int64_t a_stride, const float* b, int64_t words) {
     Strip strip = {};
     for (int64_t k = 0; k < words; ++k) {
@@ -195,10 +195,10 @@ struct Strip {
       for (int r = 0; r < kProductRows; ++r) {
         int32_t word = 0;
         __builtin_memcpy(&word, a + r * a_stride + k, sizeof word);
-        const VI value = (VI)_mm512_set1_epi32(word);
+        const VI value = word - VI{};
         BEACON_UNROLL
         for (int w = 0; w < kStripVectors; ++w)
-          strip.sums[r][w] = Dot::add(strip.sums[r][w], value, columns[w]);
+          strip.sums[r][w] = add_pairs(strip.sums[r][w], columns[w], value);
       }
     }
     return strip;
@@ -214,8 +214,7 @@ void score_block(const IntegerHead& head, const IntegerSpace& space, const Integ
       scale[w] = load(rows.q_scale + column + w * kLanes);
     }
     for (int64_t j = 0; j < kAttentionBlock; j += kProductRows) {
-      const Strip strip =
-          Strip::of<PairDot>(space.k + j * head.words, head.words, rows.q + column, head.words);
+      const Strip strip = Strip::of(space.k + j * head.words, head.words, rows.q + column, head.words);
       float* scores = space.scores + j * kAttentionBlock + column;
       BEACON_UNROLL
       for (int r = 0; r < kProductRows; ++r) {
@@ -249,7 +248,7 @@ void hide(const AttentionParams& p, const BlockPair& pair, Sight sight, const In
   }
 }
 
-// Scores to bytes, 255 for the largest of a row in this block: what is small beside an earlier block's keeps
+// Scores to weights beside the largest of a row in this block: what is small beside an earlier block's keeps
 // its share.
 void soften_block(const IntegerSpace& space, const IntegerRows& rows) {
   for (int64_t column = 0; column < kAttentionBlock; column += kLanes) {
@@ -286,8 +285,8 @@ void add_values(const IntegerHead& head, const IntegerSpace& space, const Intege
       gain[w] = load(space.gain + column + w * kLanes);
     }
     for (int64_t h = 0; h < head.padded; h += kProductRows) {
-      const Strip strip = Strip::of<PairDot>(space.v + h * IntegerHead::kKeyWords, IntegerHead::kKeyWords,
-                                             space.weights + column, IntegerHead::kKeyWords);
+      const Strip strip = Strip::of(space.v + h * IntegerHead::kKeyWords, IntegerHead::kKeyWords,
+                                    space.weights + column, IntegerHead::kKeyWords);
       float* out = rows.out + h * kAttentionBlock + column;
       BEACON_UNROLL
       for (int r = 0; r < kProductRows; ++r) {

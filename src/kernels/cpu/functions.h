@@ -38,7 +38,7 @@ void attention_decode(const AttentionDecodeParams& params, int64_t chunks, int64
 int64_t attention_forward_scratch_floats(const AttentionParams& params) noexcept;
 void attention_forward(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,
                        float* scratch) noexcept;
-#if defined(__AVX512VNNI__)
+#if defined(__AVX2__)
 // Where AttentionParams::integers is set.
 int64_t attention_integers_scratch_floats(const AttentionParams& params) noexcept;
 void attention_integers(const AttentionParams& params, int64_t unit_begin, int64_t unit_end,

@@ -3,6 +3,7 @@
 // cache.
 #include "kernels/cpu/byte_formats.h"
 #include "kernels/cpu/functions.h"
+#include "kernels/cpu/pair_product.h"
 #include "kernels/cpu/round_block.h"
 #include "kernels/cpu/word_blocks.h"
 
@@ -12,7 +13,7 @@ namespace {
 constexpr int kPanelVectors = 2;
 constexpr int kPanel = kPanelVectors * kLanes;  // outputs side by side
 constexpr int kPairs = 16;                      // of a block of 32
-constexpr int kChunkBlocks = 16;                // of a panel at a time: with its scales some 20 or 40 KB
+constexpr int kChunkBlocks = 12;                // of a panel at a time: with its scales some 15 or 30 KB
 
 static_assert(kLinearPanel % kPanel == 0);
 
@@ -22,21 +23,6 @@ struct PanelBlock {
   float scale[2][kPanel];       // [1]: of the second half of the block, where a format has two
   float minimum[kPanel];
 };
-
-// sum + the products of both halves of every lane.
-BEACON_INLINE VI add_pairs(VI sum, VI weights, VI x) {
-#if defined(__AVX512VNNI__)
-  return (VI)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)weights, (__m512i)x);
-#elif defined(__AVX512BW__)
-  return sum + (VI)_mm512_madd_epi16((__m512i)weights, (__m512i)x);
-#elif defined(__AVX2__)
-  return sum + (VI)_mm256_madd_epi16((__m256i)weights, (__m256i)x);
-#elif defined(__SSE2__)
-  return sum + (VI)_mm_madd_epi16((__m128i)weights, (__m128i)x);
-#else
-  return sum + ((weights << 16) >> 16) * ((x << 16) >> 16) + (weights >> 16) * (x >> 16);
-#endif
-}
 
 // The elements of half a block, without their offset, as 16-bit integers.
 template <typename Format>
@@ -288,10 +274,9 @@ void multiply_matrix(const LinearMatrixParams& p, int64_t o_begin, int64_t o_end
   }
 }
 
-// Writes a block of row r of a tile.
-void store_block(const RoundedBlock& block, int r, int64_t b, int16_t* q, float* scale, float* sums) {
+// Whole numbers of a block as pairs; gives their sum.
+float pair_up(const RoundedBlock& block, float* pairs) {
   typedef int16_t VS __attribute__((vector_size(2 * kLanes)));
-  int32_t pairs[kPairs];
   VI sum = {};
   BEACON_UNROLL
   for (int v = 0; v < 32 / kLanes; ++v) {
@@ -299,11 +284,8 @@ void store_block(const RoundedBlock& block, int r, int64_t b, int16_t* q, float*
     __builtin_memcpy(pairs + kLanes / 2 * v, &halves, sizeof halves);
     sum += block.q[v];
   }
-  int16_t* dst = q + 2 * (kLinearTileRows * kPairs * b + r);
-  for (int k = 0; k < kPairs; ++k) __builtin_memcpy(dst + 2 * kLinearTileRows * k, pairs + k, sizeof *pairs);
-  scale[kLinearTileRows * b + r] = block.scale;
-  // Whole numbers below 2^24: exact in f32, in any order.
-  sums[kLinearTileRows * b + r] = sum_lanes(to_float(sum)) * block.scale;
+  // Below 2^24: exact in f32, in any order.
+  return sum_lanes(to_float(sum));
 }
 
 }  // namespace
@@ -311,9 +293,14 @@ void store_block(const RoundedBlock& block, int r, int64_t b, int16_t* q, float*
 void round_tile_q15(const float* x, int64_t x_stride, int64_t rows, int64_t n, int16_t* q, float* scale,
                     float* sums) noexcept {
   for (int64_t b = 0; b < n / 32; ++b) {
+    float pairs[kLinearTileRows * kPairs];
     for (int r = 0; r < kLinearTileRows; ++r) {
-      store_block(r < rows ? round_block(x + r * x_stride + 32 * b) : RoundedBlock{}, r, b, q, scale, sums);
+      const RoundedBlock block = r < rows ? round_block(x + r * x_stride + 32 * b) : RoundedBlock{};
+      scale[kLinearTileRows * b + r] = block.scale;
+      sums[kLinearTileRows * b + r] = pair_up(block, pairs + kPairs * r) * block.scale;
     }
+    float* dst = reinterpret_cast<float*>(q) + kLinearTileRows * kPairs * b;
+    transpose_block({pairs, kPairs}, kLinearTileRows, kPairs, {dst, kLinearTileRows});
   }
 }
 

@@ -53,6 +53,7 @@ inline Sight common_sight(const uint8_t* mask, int64_t keys, uint8_t* visible) {
 
 inline Sight masked_sight(const AttentionParams& p, const BlockPair& pair, uint8_t* visible) {
   const int64_t keys = pair.key_end - pair.key_begin;
+  if (pair.key_end <= p.seen_keys && keys == kAttentionBlock) return Sight::kAll;
   const int64_t first = pair.row_begin / pair.group;
   const int64_t last = (pair.row_end - 1) / pair.group;
   const auto row_of = [&](int64_t t) { return p.mask + t * p.mask_row_stride + pair.key_begin; };
