@@ -18,7 +18,9 @@ namespace beacon {
 enum class ComputeType {
   kAuto,  ///< bf16 where the processor multiplies bf16 in hardware, else q15
   kF32,   ///< all of it in f32
-  kQ15,   ///< f32; products with quantised weights in integers, of activations rounded to 15 bits
+  /// f32; products with quantised weights in integers, of activations rounded to 15 bits; where the processor
+  /// has AVX2, attention of more than 8 rows in integers as well, rounded to 13 bits (heads of 64)
+  kQ15,
   kBF16,  ///< bf16; of few rows with quantised weights as kQ15
 };
 
