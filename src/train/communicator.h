@@ -6,12 +6,14 @@
 
 namespace beacon {
 
-// Belongs to one thread; all ranks call the same functions in the same order.
+// For one thread at a time; all ranks call the same functions in the same order.
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // Whether threads other than the one that made it may call it.
+  virtual bool in_any_thread() const = 0;
   // Replaces the values by their sums over all ranks, the same bits on every rank.
   virtual void sum(std::span<float> values) = 0;
   virtual void sum(std::span<double> values) = 0;

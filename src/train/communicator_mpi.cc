@@ -14,8 +14,7 @@ class MpiProcesses : public Communicator {
  public:
   MpiProcesses() {
     // Errors of MPI end the job by themselves, with a message of the launcher.
-    int provided = 0;
-    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &threads_);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
   }
@@ -23,6 +22,7 @@ class MpiProcesses : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  bool in_any_thread() const override { return threads_ >= MPI_THREAD_SERIALIZED; }
   void sum(std::span<float> values) override { sum(values.data(), values.size(), MPI_FLOAT); }
   void sum(std::span<double> values) override { sum(values.data(), values.size(), MPI_DOUBLE); }
   void barrier() override { MPI_Barrier(MPI_COMM_WORLD); }
@@ -39,6 +39,7 @@ class MpiProcesses : public Communicator {
 
   int rank_ = 0;
   int size_ = 1;
+  int threads_ = MPI_THREAD_SINGLE;
 };
 
 }  // namespace

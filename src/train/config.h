@@ -77,6 +77,7 @@ struct TrainConfig {
   std::string compute = "auto";
   std::string recording = "fused";
   bool deterministic = true;
+  bool nccl = false;
   int64_t threads = 0;
   int64_t seed = 42;
 

@@ -80,6 +80,8 @@ const std::vector<ConfigField>& config_fields() {
       {"recording", &C::recording, "Operations: fused, or plain (slow, for comparison)"},
       {"deterministic", &C::deterministic,
        "On a GPU: a run gives the same bits again; false = sums in any order, which is faster"},
+      {"nccl", &C::nccl,
+       "Several processes with a GPU each: sum gradients there, not in host memory over MPI"},
       {"threads", &C::threads, "Threads of each process; 0 = all cores, shared by the processes of a machine",
        0, 1024},
       {"seed", &C::seed, "Seed of data order, ratios and LoRA", 0, kMany},

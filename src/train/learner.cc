@@ -1,6 +1,7 @@
 #include "train/learner.h"
 
 #include <ATen/Functions.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
@@ -120,11 +121,21 @@ Learner::Learner(const TrainConfig& config, Communicator& communicator)
   adam.embedding_multiplier = config.embedding_rate;
   adam.lora_multiplier = config.lora_rate;
   optimizer_ = std::make_unique<AdamW>(parameters.named(), adam);
+  gradient_sums_ = std::make_unique<GradientSums>(optimizer_->parameters(), communicator_, open_nccl());
   schedule_ = {schedule_from_string(config.schedule), config.learning_rate, config.warmup, config.steps,
                config.floor};
 }
 
 Learner::~Learner() = default;
+
+std::unique_ptr<NcclSums> Learner::open_nccl() const {
+  if (!config_.nccl) return nullptr;
+  require(device_.is_cuda(), ErrorCode::kInvalidArgument,
+          "nccl: expected device cuda or cuda:N with it, found {}", config_.device);
+  if (communicator_.size() == 1) return nullptr;
+  const c10::DeviceGuard guard(device_);
+  return std::make_unique<NcclSums>(communicator_);
+}
 
 // A GPU multiplies bf16 whatever the processor does.
 at::ScalarType Learner::compute_type() const {
@@ -177,30 +188,24 @@ at::Tensor Learner::teacher_of(const MicroBatch& batch) {
   return hidden;
 }
 
-LossSums Learner::accumulate(const MicroBatch& batch, uint64_t seed) {
+LossSums Learner::accumulate(const MicroBatch& batch, uint64_t seed, bool last) {
   WindowOptions options = window_;
   options.seed = seed;
   const SequencePlan plan = plan_sequence(options, batch.num_tokens, worth_of(batch));
   const at::Tensor teacher = teacher_of(batch);
   SequenceLoss loss(*network_, plan, batch.labels, batch.weights, teacher,
                     {config_.next_token_weight, config_.distillation_weight});
-  Tape(*network_, plan, batch.ids, {config_.recompute, config_.truncate_windows}).run(loss);
+  const std::function<void()> before_last = [&] { gradient_sums_->begin(); };
+  Tape(*network_, plan, batch.ids, {config_.recompute, config_.truncate_windows})
+      .run(loss, last ? before_last : std::function<void()>());
   flops_ += training_flops(forward_flops(network_->config(), plan, batch.batch)) +
             2 * head_flops(network_->config(), batch.num_labels);
   return loss.sums();
 }
 
 UpdateReport Learner::update(double weight) {
-  if (communicator_.size() > 1) {
-    for (const NamedParameter& p : optimizer_->parameters()) {
-      at::Tensor tensor = p.tensor;
-      if (!tensor.grad().defined()) tensor.mutable_grad() = at::zeros_like(tensor.detach());
-      const at::Tensor host = tensor.grad().cpu();
-      communicator_.sum(std::span(host.data_ptr<float>(), static_cast<size_t>(tensor.numel())));
-      tensor.grad().copy_(host);
-    }
-    communicator_.sum(std::span(&weight, 1));
-  }
+  gradient_sums_->finish();
+  communicator_.sum(std::span(&weight, 1));
   UpdateReport report;
   report.grad_norm = optimizer_->scale_gradients(weight > 0 ? 1.0 / weight : 1.0);
   require(std::isfinite(report.grad_norm), ErrorCode::kInternal,

@@ -9,6 +9,7 @@
 #include "model/recorded_forward.h"
 #include "train/communicator.h"
 #include "train/config.h"
+#include "train/gradient_sums.h"
 #include "train/micro_batch.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -39,8 +40,9 @@ class Learner {
   Learner(const TrainConfig& config, Communicator& communicator);
   ~Learner();
 
-  // Adds the gradients of a batch; `seed` is of its ratios.
-  LossSums accumulate(const MicroBatch& batch, uint64_t seed);
+  // Adds the gradients of a batch; `seed` is of its ratios. After the `last` one of an update its gradients
+  // are summed over ranks from when they are complete.
+  LossSums accumulate(const MicroBatch& batch, uint64_t seed, bool last = false);
   // Sums gradients and `weight` (of the labels) over ranks, clips, takes a step.
   UpdateReport update(double weight);
   void set_total_updates(int64_t total) { schedule_.total = total; }
@@ -66,6 +68,7 @@ class Learner {
 
  private:
   BeaconParameters initial_parameters() const;
+  std::unique_ptr<NcclSums> open_nccl() const;
   at::ScalarType compute_type() const;
   void check_same_rule() const;
   void start_from_bos(const at::Tensor& embed) const;
@@ -79,6 +82,7 @@ class Learner {
   std::unique_ptr<RecordedNetwork> network_;
   std::unique_ptr<RecordedNetwork> teacher_;  // the same base without LoRA
   std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<GradientSums> gradient_sums_;
   WindowOptions window_;
   at::Tensor token_worth_;
   Schedule schedule_;

@@ -191,13 +191,14 @@ class Run {
     }
     auto seed = seeds.begin() + communicator_.rank() * config_.accumulation;
     int64_t tokens = 0;
-    for (const MicroBatch& batch : data_.next()) {
+    const std::vector<MicroBatch> batches = data_.next();
+    for (const MicroBatch& batch : batches) {
       if (stopped()) {
         learner_.discard();
         state_.ratio_stream = stream;
         return false;
       }
-      sums.add(learner_.accumulate(batch, *seed++));
+      sums.add(learner_.accumulate(batch, *seed++, &batch == &batches.back()));
       tokens += batch.num_sample_tokens;
     }
     const UpdateReport update = learner_.update(sums.weight);

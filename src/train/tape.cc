@@ -112,7 +112,7 @@ void Tape::put(size_t index, const RecordedOutput& out) {
   }
 }
 
-void Tape::run(TapeLoss& loss) {
+void Tape::run(TapeLoss& loss, const std::function<void()>& before_last) {
   std::vector<std::optional<Recording>> recordings(plan_.steps.size());
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
     const bool record = !options_.recompute || i + 1 == plan_.steps.size();
@@ -124,6 +124,7 @@ void Tape::run(TapeLoss& loss) {
   for (size_t i = plan_.steps.size(); i-- > 0;) {
     if (!recordings[i]) recordings[i] = forward(i, loss.rows(i), true);
     const at::Tensor& hidden = recordings[i]->out.hidden;
+    if (i == 0 && before_last) before_last();
     backward(i, *recordings[i], hidden.defined() ? loss.loss(i, hidden) : at::Tensor());
     recordings[i].reset();
   }

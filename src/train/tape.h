@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -42,8 +43,9 @@ class Tape {
   Tape(const RecordedNetwork& network, const SequencePlan& plan, std::span<const int32_t> ids,
        const TapeOptions& options);
 
-  // Adds the gradients of the sum of the losses to those of the network's parameters.
-  void run(TapeLoss& loss);
+  // Adds the gradients of the sum of the losses to those of the network's parameters. `before_last` is called
+  // when each of these is to be added to at most once more; empty: it is not.
+  void run(TapeLoss& loss, const std::function<void()>& before_last = {});
   // The losses alone.
   void evaluate(TapeLoss& loss);
 
