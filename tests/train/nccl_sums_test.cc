@@ -2,6 +2,7 @@
 #include "train/nccl_sums.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <beacon/error.h>
 #include <gtest/gtest.h>
 

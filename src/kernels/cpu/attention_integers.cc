@@ -75,11 +75,12 @@ struct IntegerSpace {
 };
 
 BEACON_INLINE VF magnitude(VF x) { return as_float(as_int(x) & 0x7FFFFFFF); }
-BEACON_INLINE VI to_nearest(VF x) {
+// Without a sign, so that what comes of NaN may overflow; those show in the scales.
+BEACON_INLINE VU to_nearest(VF x) {
 #if defined(__AVX512F__)
-  return (VI)_mm512_cvtps_epi32((__m512)x);
+  return (VU)_mm512_cvtps_epi32((__m512)x);
 #else
-  return (VI)_mm256_cvtps_epi32((__m256)x);
+  return (VU)_mm256_cvtps_epi32((__m256)x);
 #endif
 }
 
@@ -152,8 +153,8 @@ void round_values(const GroupRows& values, int64_t begin, int64_t end, const Int
     const VF inverse = select(most_of > 0.0F, kLargestValue / most_of, VF{});
     store(space.v_scale + h, most_of * (1 / kLargestValue) + nothing);
     for (int64_t j = 0; j < kAttentionBlock; j += 2) {
-      const VI first = to_nearest(load(column + j * head.padded) * inverse);
-      const VI second = to_nearest(load(column + (j + 1) * head.padded) * inverse);
+      const VU first = to_nearest(load(column + j * head.padded) * inverse);
+      const VU second = to_nearest(load(column + (j + 1) * head.padded) * inverse);
       store(space.pairs + j / 2 * head.padded + h, as_float((first & 0xFFFF) | (second << 16)));
     }
   }
@@ -259,11 +260,11 @@ void soften_block(const IntegerSpace& space, const IntegerRows& rows) {
     const VF shift = select(largest == -kInfinity, VF{}, largest);
     constexpr float kLogOfLargest = 12.9998239F;
     const VF own_shift = select(block_largest == -kInfinity, VF{}, block_largest) - kLogOfLargest;
-    VI sum = {};
+    VU sum = {};
     for (int64_t j = 0; j < kAttentionBlock; j += 2) {
       const float* score = space.scores + j * kAttentionBlock + column;
-      const VI first = to_nearest(rough_exp2(load(score) - own_shift));
-      const VI second = to_nearest(rough_exp2(load(score + kAttentionBlock) - own_shift));
+      const VU first = to_nearest(rough_exp2(load(score) - own_shift));
+      const VU second = to_nearest(rough_exp2(load(score + kAttentionBlock) - own_shift));
       sum = sum + (first + second);
       store(space.weights + j / 2 * kAttentionBlock + column, as_float(first | (second << 16)));
     }
@@ -271,7 +272,7 @@ void soften_block(const IntegerSpace& space, const IntegerRows& rows) {
     const VF gain = exp_nonpositive((block_largest - shift) * kLogOfTwo) * (1 / kLargestWeight);
     store(space.keep + column, keep);
     store(space.gain + column, gain);
-    store(rows.total + column, load(rows.total + column) * keep + to_float(sum) * gain);
+    store(rows.total + column, load(rows.total + column) * keep + to_float((VI)sum) * gain);
     store(rows.largest + column, largest);
   }
 }
