@@ -97,7 +97,7 @@ inline constexpr int64_t kLinearPanel = 32;
 
 // The products of linear_rows_q15 for many rows, where computing counts and not reading: y[r, o] = sum_i x[r,
 // i] W[o, i] + bias[o] for o in [o_begin, o_end). Weights are unpacked once for all rows. Exact up to f32
-// sums over blocks; a row's result does not depend on the other rows nor on the split. Uses 50 KB of stack.
+// sums over blocks; a row's result does not depend on the other rows nor on the split. Uses 30 KB of stack.
 void linear_matrix_q15(const LinearMatrixParams& params, int64_t o_begin, int64_t o_end) noexcept;
 
 }  // namespace beacon::kernels

@@ -1,5 +1,5 @@
 #pragma once
-// Gradients summed over the processes of a run while the backward pass still works on others.
+// Gradients summed over the processes of a run, in host memory while the backward pass still works on others.
 #include <condition_variable>
 #include <cstdint>
 #include <exception>

@@ -40,8 +40,8 @@ class Learner {
   Learner(const TrainConfig& config, Communicator& communicator);
   ~Learner();
 
-  // Adds the gradients of a batch; `seed` is of its ratios. After the `last` one of an update its gradients
-  // are summed over ranks from when they are complete.
+  // Adds the gradients of a batch; `seed` is of its ratios. In the `last` one of an update each gradient is
+  // summed over ranks from when it is complete.
   LossSums accumulate(const MicroBatch& batch, uint64_t seed, bool last = false);
   // Sums gradients and `weight` (of the labels) over ranks, clips, takes a step.
   UpdateReport update(double weight);

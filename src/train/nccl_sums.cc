@@ -33,7 +33,6 @@ NcclSums::NcclSums(Communicator& communicator, const std::string& library)
   find(library_, "ncclGetUniqueId", functions_.get_unique_id);
   find(library_, "ncclCommInitRank", functions_.comm_init_rank);
   find(library_, "ncclAllReduce", functions_.all_reduce);
-  find(library_, "ncclCommDestroy", functions_.comm_destroy);
   find(library_, "ncclGetErrorString", functions_.get_error_string);
   Id id{};
   if (communicator.rank() == 0) check(functions_.get_unique_id(&id), "ncclGetUniqueId");
@@ -43,11 +42,6 @@ NcclSums::NcclSums(Communicator& communicator, const std::string& library)
   communicator.sum(std::span<double>(bytes));
   std::transform(bytes.begin(), bytes.end(), id.bytes, [](double byte) { return static_cast<char>(byte); });
   check(functions_.comm_init_rank(&comm_, communicator.size(), id, communicator.rank()), "ncclCommInitRank");
-}
-
-// The library stays: it may have threads of its own.
-NcclSums::~NcclSums() {
-  if (comm_ != nullptr) functions_.comm_destroy(comm_);
 }
 
 void NcclSums::sum(const at::Tensor& values) {

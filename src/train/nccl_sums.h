@@ -15,12 +15,14 @@ class NcclSums {
   // Ranks find each other through the communicator. Throws kUnsupported where there is no NCCL, or where it
   // cannot connect these ranks, with its reason.
   explicit NcclSums(Communicator& communicator, const std::string& library = "libnccl.so.2");
-  ~NcclSums();
+  // Neither library nor communicator is closed: NCCL's farewell waits for the other ranks, which may have
+  // failed. The process ends it.
+  ~NcclSums() = default;
   NcclSums(const NcclSums&) = delete;
   NcclSums& operator=(const NcclSums&) = delete;
 
   // Queues, behind what is queued on the default stream, the replacement of the values by their sums over all
-  // ranks. f32, contiguous, on the GPU.
+  // ranks; what is queued later waits for it. f32, contiguous, on the GPU.
   void sum(const at::Tensor& values);
 
  private:
@@ -33,7 +35,6 @@ class NcclSums {
     int (*comm_init_rank)(void** comm, int ranks, Id id, int rank);
     int (*all_reduce)(const void* from, void* to, size_t count, int type, int operation, void* comm,
                       void* stream);
-    int (*comm_destroy)(void* comm);
     const char* (*get_error_string)(int result);
   };
   void check(int result, const char* what) const;

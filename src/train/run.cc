@@ -35,8 +35,8 @@ double seconds_since(Clock::time_point start) {
 // Keys of the configuration that a resumed run may change: they do not touch what has been learnt so far.
 bool may_change(const std::string& key) {
   for (const char* free :
-       {"run", "model", "data", "valid_data", "cache", "device", "steps", "epochs", "threads", "valid_every",
-        "valid_sequences", "valid_ratios", "checkpoint_every", "keep_checkpoints"}) {
+       {"run", "model", "data", "valid_data", "cache", "device", "nccl", "steps", "epochs", "threads",
+        "valid_every", "valid_sequences", "valid_ratios", "checkpoint_every", "keep_checkpoints"}) {
     if (key == free) return true;
   }
   return false;
@@ -347,7 +347,7 @@ RunResult run_training(const TrainConfig& config, bool resume, const RunCallback
     if (communicator->rank() == 0) prepare_folder(own.run, resume);
     communicator->barrier();
     return Run(own, resume, callbacks, *communicator).run();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     if (communicator->size() > 1) {
       if (callbacks.on_note)
         callbacks.on_note(fmt::format("rank {}: {}", communicator->rank(), error.what()));

@@ -1,4 +1,4 @@
-// NCCL on the one GPU there is; more were never tried.
+// NCCL on one GPU: that it loads, connects and takes what it is given.
 #include <ATen/Functions.h>
 #include <c10/core/DeviceGuard.h>
 

@@ -45,6 +45,7 @@ TEST_P(AttentionIntegersTest, ComesCloseToTheReference) {
     expect_right({7, 129, 4, 4, dim});
   }
   expect_right({40, 1200, 3, 1, 64});
+  expect_right({400, 450, 9, 3, 8});
 }
 
 TEST_P(AttentionIntegersTest, MasksAndBias) {
@@ -52,6 +53,7 @@ TEST_P(AttentionIntegersTest, MasksAndBias) {
   for (const auto mask : {Case::kCausal, Case::kRandom, Case::kBlocks, Case::kColumns}) {
     for (const bool bias : {false, true}) expect_right({70, 350, 6, 2, 64, DType::kF32, mask, bias});
   }
+  expect_right({400, 300, 9, 3, 8, DType::kF32, Case::kBlocks, true});
   expect_right({80, 30, 2, 1, 16, DType::kF32, Case::kRandom});
 }
 
@@ -100,6 +102,37 @@ TEST_P(AttentionIntegersTest, ManySmallWeightsKeepTheirShare) {
   const double others = 4095 * std::exp(-10.0);
   // But for the 63 in one block with it: 1.5 % of the rest.
   for (size_t i = 16; i < 32; ++i) EXPECT_NEAR(results.out.values()[i], others / (1 + others), 3e-3);
+}
+
+// Some models have keys with one number a hundred times the others (biases), turned by its position.
+TEST_P(AttentionIntegersTest, OutlyingNumbersCostLessThanInBf16) {
+  if (!rounds()) GTEST_SKIP() << "as without integers";
+  const Case c{64, 300, 2, 1, 64};
+  Problem problem(c, random_);
+  Results exact(c), integers(c), half(c);
+  AttentionParams p = problem.params(exact);
+  auto* k = static_cast<float*>(const_cast<void*>(p.k.data));
+  for (int64_t s = 0; s < c.keys; ++s)
+    k[s * p.k.row_stride + 5] = 300 * std::cos(0.1F * static_cast<float>(s));
+  run_forward(p);
+  p.integers = true;
+  p.out = integers.out.output();
+  run_forward(p);
+  p.integers = false;
+  p.out = half.out.output();
+  std::vector<uint16_t> bits(static_cast<size_t>(c.keys * p.k.row_stride));
+  reference::f32_to_bf16(k, bits.data(), static_cast<int64_t>(bits.size()));
+  reference::bf16_to_f32(bits.data(), k, static_cast<int64_t>(bits.size()));
+  run_forward(p);
+  const auto error = [&](const Results& results) {
+    double sum = 0;
+    const std::vector<float> expected = exact.out.values(), actual = results.out.values();
+    for (size_t i = 0; i < expected.size(); ++i)
+      sum += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+    return sum;
+  };
+  EXPECT_LT(error(integers), error(half));
+  EXPECT_GT(error(integers), 0);
 }
 
 TEST_P(AttentionIntegersTest, QueriesThatSeeNothing) {

@@ -114,6 +114,8 @@ TEST_P(AttentionTest, EqualsTheReference) {
     expect_right({17, 65, 3, 1, 100, type});
     // Keys in several units.
     expect_right({40, 1200, 3, 1, 16, type, Case::kCausal, true});
+    // Several blocks of rows in a unit, of which the last has fewer.
+    expect_right({400, 450, 9, 3, 8, type});
   }
 }
 
@@ -122,6 +124,7 @@ TEST_P(AttentionTest, MasksAndBias) {
     for (const auto mask : {Case::kCausal, Case::kRandom, Case::kBlocks, Case::kColumns}) {
       for (const bool bias : {false, true}) expect_right({70, 350, 6, 2, 16, type, mask, bias});
     }
+    expect_right({400, 300, 9, 3, 8, type, Case::kBlocks, true});
     // With a mask there may be more queries than keys.
     expect_right({80, 30, 2, 1, 16, type, Case::kRandom});
   }

@@ -1,5 +1,6 @@
 #include "ops/attention.h"
 
+#include "kernels/isa.h"
 #include "ops/key_rows.h"
 #include "ops/tensor_check.h"
 
@@ -92,6 +93,19 @@ TEST_F(AttentionTest, CausalFromTheBottomRight) {
       expect_right(make_problem({.batch = 2, .rows = rows, .keys = before + rows}));
     }
   }
+}
+
+// Of few rows they stay floats.
+TEST_F(AttentionTest, ManyRowsInIntegers) {
+  const Problem many = make_problem({.batch = 2, .rows = 70, .keys = 113});
+  const Problem few = make_problem({.batch = 1, .rows = 8, .keys = 113});
+  const at::Tensor many_in_floats = run(many), few_in_floats = run(few);
+  context_.integers = true;
+  const at::Tensor out = run(many);
+  // Rounded to 13 bits: kernels/attention.h.
+  expect_close(out, by_hand(many), 2e-3);
+  EXPECT_EQ(out.equal(many_in_floats), !std::string_view(kernels::active_isa_name()).starts_with("avx"));
+  EXPECT_TRUE(run(few).equal(few_in_floats));
 }
 
 TEST_F(AttentionTest, ManyRows) {

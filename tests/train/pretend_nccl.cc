@@ -67,11 +67,6 @@ EXPORTED int ncclAllReduce(const void* from, void* to, size_t count, int type, i
   return 0;
 }
 
-EXPORTED int ncclCommDestroy(void* comm) {
-  delete static_cast<Rank*>(comm);
-  return 0;
-}
-
 EXPORTED const char* ncclGetErrorString(int result) {
   return result == 5 ? "invalid usage" : "invalid argument";
 }

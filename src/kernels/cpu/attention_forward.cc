@@ -1,6 +1,7 @@
 // The forward pass of attention. Scores are kept transposed, [keys, rows]: the softmax of a row
 // then runs down a column, and no vector is ever summed across its lanes.
 #include "kernels/cpu/attention_space.h"
+#include "kernels/cpu/attention_unit.h"
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/pair_weights.h"
 
@@ -48,7 +49,7 @@ struct ForwardSpace {
 
 template <typename Words>
 void start_rows(const AttentionParams& p, const HeadSize<Words>& head, int64_t kv_head, int64_t row_begin,
-                int64_t row_end, ForwardSpace<Words>& space, RowState& state) {
+                int64_t row_end, const ForwardSpace<Words>& space, const RowState& state) {
   const int64_t group = p.num_heads / p.num_kv_heads;
   pack_rows<Words>(group_rows(p.q, kv_head, group), row_begin, row_end, head.dim, head.padded,
                    {space.packed, head.words});
@@ -96,8 +97,8 @@ BEACON_INLINE void soften_column(const AttentionParams& p, int64_t key_begin, in
 }
 
 template <typename Words>
-void attend(const AttentionParams& p, const HeadSize<Words>& head, const BlockPair& pair, Sight sight,
-            const ForwardSpace<Words>& space, const RowState& rows) {
+void attend_block(const AttentionParams& p, const HeadSize<Words>& head, const BlockPair& pair, Sight sight,
+                  const ForwardSpace<Words>& space, const RowState& rows) {
   multiply_block<Words, Onto::kNothing>({space.k, head.words}, {rows.q, kAttentionBlock}, kAttentionBlock,
                                         kAttentionBlock, head.words, {space.scores, kAttentionBlock});
   for (int64_t column = 0; column < kAttentionBlock; column += kLanes) {
@@ -133,37 +134,28 @@ void finish_rows(const AttentionParams& p, const HeadSize<Words>& head, int64_t 
 }
 
 template <typename Words>
-void forward_unit(const AttentionParams& p, int64_t unit, float* scratch) {
-  const HeadSize<Words> head(p);
-  Parts parts(scratch);
-  ForwardSpace<Words> space(head, parts);
-  const AttentionShape shape = attention_shape(p);
-  const int64_t kv_head = unit / shape.row_units;
-  const int64_t first = unit % shape.row_units * shape.unit_blocks;
-  const int64_t blocks = least(shape.unit_blocks, shape.row_blocks - first);
-  const auto begin = [&](int64_t b) { return (first + b) * kAttentionBlock; };
-  const auto end = [&](int64_t b) { return least(shape.rows, begin(b) + kAttentionBlock); };
-  for (int64_t b = 0; b < blocks; ++b) start_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
-  const GroupRows keys = group_rows(p.k, kv_head, 1);
-  const GroupRows values = group_rows(p.v, kv_head, 1);
-  for (int64_t s = 0; s < p.num_keys; s += kAttentionBlock) {
-    const int64_t key_end = least(p.num_keys, s + kAttentionBlock);
-    bool packed = false;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const BlockPair pair = {begin(b), end(b), s, key_end, shape.group};
-      const Sight sight = look(p, pair, space.visible);
-      if (sight == Sight::kNone) continue;
-      if (!packed) {
-        pack_rows<Words>(keys, s, key_end, head.dim, head.padded, {space.k, head.words});
-        pack_columns<Words>(values, s, key_end, head, space.packed, space.paired, space.v);
-        packed = true;
-      }
-      attend(p, head, pair, sight, space, space.states[b]);
-    }
+struct FloatKernel {
+  FloatKernel(const AttentionParams& params, float* scratch)
+      : p(params), head(params), parts(scratch), space(head, parts) {}
+  uint8_t* visible() const { return space.visible; }
+  void start(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
+    start_rows(p, head, kv_head, begin, end, space, space.states[block]);
   }
-  for (int64_t b = 0; b < blocks; ++b)
-    finish_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
-}
+  void pack(int64_t kv_head, int64_t begin, int64_t end) const {
+    pack_rows<Words>(group_rows(p.k, kv_head, 1), begin, end, head.dim, head.padded, {space.k, head.words});
+    pack_columns<Words>(group_rows(p.v, kv_head, 1), begin, end, head, space.packed, space.paired, space.v);
+  }
+  void attend(const BlockPair& pair, Sight sight, int64_t block) const {
+    attend_block(p, head, pair, sight, space, space.states[block]);
+  }
+  void finish(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
+    finish_rows(p, head, kv_head, begin, end, space, space.states[block]);
+  }
+  const AttentionParams& p;
+  HeadSize<Words> head;
+  Parts parts;
+  ForwardSpace<Words> space;
+};
 
 }  // namespace
 
@@ -184,7 +176,8 @@ void attention_forward(const AttentionParams& p, int64_t unit_begin, int64_t uni
   if (p.integers) return attention_integers(p, unit_begin, unit_end, scratch);
 #endif
   with_words(p, [&]<typename Words>(Words) {
-    for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit<Words>(p, unit, scratch);
+    for (int64_t unit = unit_begin; unit < unit_end; ++unit)
+      forward_unit(p, unit, FloatKernel<Words>(p, scratch));
   });
 }
 

@@ -1,6 +1,7 @@
 // The forward pass of attention in products of pairs of 16-bit integers, of which a processor makes two
-// (VNNI) or nearly as many for one of floats. attention_forward.cc has the same cut and the same layout.
+// (VNNI) or nearly as many for one of floats. Blocks are laid out as in attention_forward.cc.
 #include "kernels/cpu/attention_space.h"
+#include "kernels/cpu/attention_unit.h"
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/pair_product.h"
 
@@ -21,7 +22,6 @@ struct IntegerHead {
       : dim(p.head_dim), padded(round_up(p.head_dim, kLanes)), words(padded / kPair) {
     // So many products of the largest number with itself stay below 2^31.
     largest = __builtin_floorf(__builtin_sqrtf(2147483000.0F / static_cast<float>(padded)));
-    if (largest > 32767) largest = 32767;
   }
   static constexpr int64_t kKeyWords = kAttentionBlock / kPair;
   int64_t dim;
@@ -319,40 +319,32 @@ void finish_rows(const AttentionParams& p, const IntegerHead& head, int64_t kv_h
              inverse);
 }
 
-void forward_unit(const AttentionParams& p, int64_t unit, float* scratch) {
-  const IntegerHead head(p);
-  Parts parts(scratch);
-  const IntegerSpace space(head, parts);
-  const AttentionShape shape = attention_shape(p);
-  const int64_t kv_head = unit / shape.row_units;
-  const int64_t first = unit % shape.row_units * shape.unit_blocks;
-  const int64_t blocks = least(shape.unit_blocks, shape.row_blocks - first);
-  const auto begin = [&](int64_t b) { return (first + b) * kAttentionBlock; };
-  const auto end = [&](int64_t b) { return least(shape.rows, begin(b) + kAttentionBlock); };
-  for (int64_t b = 0; b < blocks; ++b) start_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
-  const GroupRows keys = group_rows(p.k, kv_head, 1);
-  const GroupRows values = group_rows(p.v, kv_head, 1);
-  for (int64_t s = 0; s < p.num_keys; s += kAttentionBlock) {
-    const int64_t key_end = least(p.num_keys, s + kAttentionBlock);
-    bool rounded = false;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const BlockPair pair = {begin(b), end(b), s, key_end, shape.group};
-      const Sight sight = look(p, pair, space.visible);
-      if (sight == Sight::kNone) continue;
-      if (!rounded) {
-        const float nothing = round_keys(keys, s, key_end, head, space);
-        round_values(values, s, key_end, head, nothing, space);
-        rounded = true;
-      }
-      score_block(head, space, space.states[b]);
-      if (sight != Sight::kAll || p.head_bias != nullptr) hide(p, pair, sight, space, space.states[b]);
-      soften_block(space, space.states[b]);
-      add_values(head, space, space.states[b]);
-    }
+struct IntegerKernel {
+  IntegerKernel(const AttentionParams& params, float* scratch)
+      : p(params), head(params), parts(scratch), space(head, parts) {}
+  uint8_t* visible() const { return space.visible; }
+  void start(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
+    start_rows(p, head, kv_head, begin, end, space, space.states[block]);
   }
-  for (int64_t b = 0; b < blocks; ++b)
-    finish_rows(p, head, kv_head, begin(b), end(b), space, space.states[b]);
-}
+  void pack(int64_t kv_head, int64_t begin, int64_t end) const {
+    const float nothing = round_keys(group_rows(p.k, kv_head, 1), begin, end, head, space);
+    round_values(group_rows(p.v, kv_head, 1), begin, end, head, nothing, space);
+  }
+  void attend(const BlockPair& pair, Sight sight, int64_t block) const {
+    const IntegerRows& rows = space.states[block];
+    score_block(head, space, rows);
+    if (sight != Sight::kAll || p.head_bias != nullptr) hide(p, pair, sight, space, rows);
+    soften_block(space, rows);
+    add_values(head, space, rows);
+  }
+  void finish(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
+    finish_rows(p, head, kv_head, begin, end, space, space.states[block]);
+  }
+  const AttentionParams& p;
+  IntegerHead head;
+  Parts parts;
+  IntegerSpace space;
+};
 
 }  // namespace
 
@@ -364,7 +356,7 @@ int64_t attention_integers_scratch_floats(const AttentionParams& p) noexcept {
 
 void attention_integers(const AttentionParams& p, int64_t unit_begin, int64_t unit_end,
                         float* scratch) noexcept {
-  for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit(p, unit, scratch);
+  for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit(p, unit, IntegerKernel(p, scratch));
 }
 
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE

@@ -1,5 +1,5 @@
-// The kernels of a GPU. They are bound by memory: a product of few rows reads its blocks once, a warp for
-// each output; the rest is a pass over numbers.
+// The kernels of a GPU. They are bound by memory: a product of few rows reads its blocks once, a warp for one
+// output or two; the rest is a pass over numbers.
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/device_kernels.h"
 #include "kernels/cuda/launch.h"
