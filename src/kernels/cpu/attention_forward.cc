@@ -1,6 +1,5 @@
 // The forward pass of attention. Scores are kept transposed, [keys, rows]: the softmax of a row
 // then runs down a column, and no vector is ever summed across its lanes.
-#include "kernels/cpu/attention_space.h"
 #include "kernels/cpu/attention_unit.h"
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/pair_weights.h"
@@ -9,11 +8,8 @@ namespace beacon::kernels::BEACON_CPU_NAMESPACE {
 namespace {
 
 // One block of rows and what it has gathered.
-struct RowState {
-  float* q;        // [words, kAttentionBlock]
-  float* out;      // [padded, kAttentionBlock] sums of weights times values
-  float* largest;  // [kAttentionBlock] largest score so far
-  float* total;    // [kAttentionBlock] sum of weights so far
+struct RowState : Gathered {
+  float* q;  // [words, kAttentionBlock]
   RowShift shift;
 };
 
@@ -21,10 +17,8 @@ template <typename Words>
 struct ForwardSpace {
   explicit ForwardSpace(const HeadSize<Words>& head, Parts& parts) {
     for (RowState& rows : states) {
-      rows = {parts.take(head.block()),
-              parts.take(head.sums()),
-              parts.take(kAttentionBlock),
-              parts.take(kAttentionBlock),
+      rows = {{parts.take(head.sums()), parts.take(kAttentionBlock), parts.take(kAttentionBlock)},
+              parts.take(head.block()),
               {parts.take(kAttentionBlock), parts.take(kAttentionBlock)}};
     }
     packed = parts.take(head.sums());
@@ -36,6 +30,7 @@ struct ForwardSpace {
     keep = parts.take(kAttentionBlock);
     visible = reinterpret_cast<uint8_t*>(parts.take(kBlockFloats / 4));
   }
+  static constexpr float kNats = 1;
   RowState states[kAttentionForwardBlocks];
   float* packed;     // [kAttentionBlock, padded] on the way to another layout
   float* paired;     // [kRowWords, padded] the same
@@ -116,46 +111,11 @@ void attend_block(const AttentionParams& p, const HeadSize<Words>& head, const B
 }
 
 template <typename Words>
-void finish_rows(const AttentionParams& p, const HeadSize<Words>& head, int64_t kv_head, int64_t row_begin,
-                 int64_t row_end, const ForwardSpace<Words>& space, const RowState& rows) {
-  const int64_t group = p.num_heads / p.num_kv_heads;
-  float inverse[kAttentionBlock];
-  for (int64_t r = 0; r < kAttentionBlock; ++r) {
-    const bool none = rows.total[r] == 0.0F;
-    inverse[r] = none ? 0.0F : 1.0F / rows.total[r];
-    if (row_begin + r >= row_end || p.lse == nullptr) continue;
-    const int64_t n = kv_head * group + (row_begin + r) % group;
-    p.lse[n * p.num_queries + (row_begin + r) / group] =
-        none ? kInfinity : rows.largest[r] + __builtin_logf(rows.total[r]);
-  }
-  transpose_block({rows.out, kAttentionBlock}, head.padded, kAttentionBlock, {space.packed, head.padded});
-  write_rows(group_rows(p.out, kv_head, group), row_begin, row_end, head.dim, {space.packed, head.padded},
-             inverse);
+void pack_keys(const AttentionParams& p, const HeadSize<Words>& head, int64_t kv_head, int64_t begin,
+               int64_t end, const ForwardSpace<Words>& space) {
+  pack_rows<Words>(group_rows(p.k, kv_head, 1), begin, end, head.dim, head.padded, {space.k, head.words});
+  pack_columns<Words>(group_rows(p.v, kv_head, 1), begin, end, head, space.packed, space.paired, space.v);
 }
-
-template <typename Words>
-struct FloatKernel {
-  FloatKernel(const AttentionParams& params, float* scratch)
-      : p(params), head(params), parts(scratch), space(head, parts) {}
-  uint8_t* visible() const { return space.visible; }
-  void start(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
-    start_rows(p, head, kv_head, begin, end, space, space.states[block]);
-  }
-  void pack(int64_t kv_head, int64_t begin, int64_t end) const {
-    pack_rows<Words>(group_rows(p.k, kv_head, 1), begin, end, head.dim, head.padded, {space.k, head.words});
-    pack_columns<Words>(group_rows(p.v, kv_head, 1), begin, end, head, space.packed, space.paired, space.v);
-  }
-  void attend(const BlockPair& pair, Sight sight, int64_t block) const {
-    attend_block(p, head, pair, sight, space, space.states[block]);
-  }
-  void finish(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
-    finish_rows(p, head, kv_head, begin, end, space, space.states[block]);
-  }
-  const AttentionParams& p;
-  HeadSize<Words> head;
-  Parts parts;
-  ForwardSpace<Words> space;
-};
 
 }  // namespace
 
@@ -176,8 +136,10 @@ void attention_forward(const AttentionParams& p, int64_t unit_begin, int64_t uni
   if (p.integers) return attention_integers(p, unit_begin, unit_end, scratch);
 #endif
   with_words(p, [&]<typename Words>(Words) {
-    for (int64_t unit = unit_begin; unit < unit_end; ++unit)
-      forward_unit(p, unit, FloatKernel<Words>(p, scratch));
+    const HeadSize<Words> head(p);
+    Parts parts(scratch);
+    const ForwardSpace<Words> space(head, parts);
+    for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit(p, unit, head, space);
   });
 }
 

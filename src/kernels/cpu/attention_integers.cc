@@ -1,6 +1,5 @@
 // The forward pass of attention in products of pairs of 16-bit integers, of which a processor makes two
 // (VNNI) or nearly as many for one of floats. Blocks are laid out as in attention_forward.cc.
-#include "kernels/cpu/attention_space.h"
 #include "kernels/cpu/attention_unit.h"
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/pair_product.h"
@@ -31,12 +30,9 @@ struct IntegerHead {
 };
 
 // One block of rows and what it has gathered. Scores are to the base of two.
-struct IntegerRows {
+struct IntegerRows : Gathered {
   float* q;        // [words, kAttentionBlock] pairs
   float* q_scale;  // [kAttentionBlock] what makes scores of the sums, the scale of the key apart
-  float* out;      // [padded, kAttentionBlock]
-  float* largest;  // [kAttentionBlock]
-  float* total;    // [kAttentionBlock]
   RowShift shift;
 };
 
@@ -49,7 +45,7 @@ struct IntegerSpace {
       for (float** each : {&rows.q_scale, &rows.largest, &rows.total, &rows.shift.plain, &rows.shift.biased})
         *each = parts.take(kAttentionBlock);
     }
-    wide = parts.take(floats);
+    packed = parts.take(floats);
     pairs = parts.take(kAttentionBlock * head.words);
     k = parts.take(kAttentionBlock * head.words);
     v = parts.take(head.padded * IntegerHead::kKeyWords);
@@ -59,8 +55,9 @@ struct IntegerSpace {
     for (float** each : {&k_scale, &block_largest, &keep, &gain}) *each = parts.take(kAttentionBlock);
     v_scale = parts.take(head.padded);
   }
+  static constexpr float kNats = kLogOfTwo;
   IntegerRows states[kAttentionForwardBlocks];
-  float* wide;           // [kAttentionBlock, padded] rows as floats
+  float* packed;         // [kAttentionBlock, padded] rows as floats
   float* pairs;          // [kAttentionBlock, words] or [kKeyWords, padded], on the way to another layout
   float* k;              // [kAttentionBlock, words] pairs
   float* k_scale;        // [kAttentionBlock]
@@ -129,9 +126,9 @@ void widen_rows(const GroupRows& rows, int64_t begin, int64_t end, const Integer
 float round_keys(const GroupRows& keys, int64_t begin, int64_t end, const IntegerHead& head,
                  const IntegerSpace& space) {
   float nothing = 0;
-  widen_rows(keys, begin, end, head, space.wide);
+  widen_rows(keys, begin, end, head, space.packed);
   for (int64_t j = 0; j < kAttentionBlock; ++j) {
-    space.k_scale[j] = round_row(space.wide + j * head.padded, head, space.k + j * head.words);
+    space.k_scale[j] = round_row(space.packed + j * head.padded, head, space.k + j * head.words);
     nothing += space.k_scale[j] * 0;
   }
   return nothing;
@@ -140,9 +137,9 @@ float round_keys(const GroupRows& keys, int64_t begin, int64_t end, const Intege
 // Each dimension of a head has a scale of its own, to which 0 or NaN is added.
 void round_values(const GroupRows& values, int64_t begin, int64_t end, const IntegerHead& head,
                   float nothing_of_keys, const IntegerSpace& space) {
-  widen_rows(values, begin, end, head, space.wide);
+  widen_rows(values, begin, end, head, space.packed);
   for (int64_t h = 0; h < head.padded; h += kLanes) {
-    const float* column = space.wide + h;
+    const float* column = space.packed + h;
     VF most_of = {};
     VF nothing = broadcast(nothing_of_keys);
     for (int64_t j = 0; j < kAttentionBlock; ++j) {
@@ -165,12 +162,12 @@ void round_values(const GroupRows& values, int64_t begin, int64_t end, const Int
 void start_rows(const AttentionParams& p, const IntegerHead& head, int64_t kv_head, int64_t row_begin,
                 int64_t row_end, const IntegerSpace& space, const IntegerRows& rows) {
   const int64_t group = p.num_heads / p.num_kv_heads;
-  widen_rows(group_rows(p.q, kv_head, group), row_begin, row_end, head, space.wide);
+  widen_rows(group_rows(p.q, kv_head, group), row_begin, row_end, head, space.packed);
   for (int64_t r = 0; r < kAttentionBlock; ++r) {
-    const float factor = round_row(space.wide + r * head.padded, head, space.pairs + r * head.words);
+    const float factor = round_row(space.packed + r * head.padded, head, space.pairs + r * head.words);
     rows.q_scale[r] = factor * p.scale / kLogOfTwo;
     rows.largest[r] = -kInfinity;
-    rows.total[r] = 0;
+    rows.total[r] = factor * 0;  // NaN, if the row has one
     rows.shift.plain[r] = 0;
     rows.shift.biased[r] =
         p.head_bias == nullptr ? 0 : p.head_bias[kv_head * group + (row_begin + r) % group] / kLogOfTwo;
@@ -302,49 +299,19 @@ void add_values(const IntegerHead& head, const IntegerSpace& space, const Intege
   }
 }
 
-void finish_rows(const AttentionParams& p, const IntegerHead& head, int64_t kv_head, int64_t row_begin,
-                 int64_t row_end, const IntegerSpace& space, const IntegerRows& rows) {
-  const int64_t group = p.num_heads / p.num_kv_heads;
-  float inverse[kAttentionBlock];
-  for (int64_t r = 0; r < kAttentionBlock; ++r) {
-    const bool none = rows.total[r] == 0.0F;
-    inverse[r] = (none ? 0.0F : 1.0F / rows.total[r]) + rows.q_scale[r] * 0;
-    if (row_begin + r >= row_end || p.lse == nullptr) continue;
-    const int64_t n = kv_head * group + (row_begin + r) % group;
-    p.lse[n * p.num_queries + (row_begin + r) / group] =
-        none ? kInfinity : rows.largest[r] * kLogOfTwo + __builtin_logf(rows.total[r]);
-  }
-  transpose_block({rows.out, kAttentionBlock}, head.padded, kAttentionBlock, {space.wide, head.padded});
-  write_rows(group_rows(p.out, kv_head, group), row_begin, row_end, head.dim, {space.wide, head.padded},
-             inverse);
+void pack_keys(const AttentionParams& p, const IntegerHead& head, int64_t kv_head, int64_t begin, int64_t end,
+               const IntegerSpace& space) {
+  const float nothing = round_keys(group_rows(p.k, kv_head, 1), begin, end, head, space);
+  round_values(group_rows(p.v, kv_head, 1), begin, end, head, nothing, space);
 }
 
-struct IntegerKernel {
-  IntegerKernel(const AttentionParams& params, float* scratch)
-      : p(params), head(params), parts(scratch), space(head, parts) {}
-  uint8_t* visible() const { return space.visible; }
-  void start(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
-    start_rows(p, head, kv_head, begin, end, space, space.states[block]);
-  }
-  void pack(int64_t kv_head, int64_t begin, int64_t end) const {
-    const float nothing = round_keys(group_rows(p.k, kv_head, 1), begin, end, head, space);
-    round_values(group_rows(p.v, kv_head, 1), begin, end, head, nothing, space);
-  }
-  void attend(const BlockPair& pair, Sight sight, int64_t block) const {
-    const IntegerRows& rows = space.states[block];
-    score_block(head, space, rows);
-    if (sight != Sight::kAll || p.head_bias != nullptr) hide(p, pair, sight, space, rows);
-    soften_block(space, rows);
-    add_values(head, space, rows);
-  }
-  void finish(int64_t kv_head, int64_t begin, int64_t end, int64_t block) const {
-    finish_rows(p, head, kv_head, begin, end, space, space.states[block]);
-  }
-  const AttentionParams& p;
-  IntegerHead head;
-  Parts parts;
-  IntegerSpace space;
-};
+void attend_block(const AttentionParams& p, const IntegerHead& head, const BlockPair& pair, Sight sight,
+                  const IntegerSpace& space, const IntegerRows& rows) {
+  score_block(head, space, rows);
+  if (sight != Sight::kAll || p.head_bias != nullptr) hide(p, pair, sight, space, rows);
+  soften_block(space, rows);
+  add_values(head, space, rows);
+}
 
 }  // namespace
 
@@ -356,7 +323,10 @@ int64_t attention_integers_scratch_floats(const AttentionParams& p) noexcept {
 
 void attention_integers(const AttentionParams& p, int64_t unit_begin, int64_t unit_end,
                         float* scratch) noexcept {
-  for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit(p, unit, IntegerKernel(p, scratch));
+  const IntegerHead head(p);
+  Parts parts(scratch);
+  const IntegerSpace space(head, parts);
+  for (int64_t unit = unit_begin; unit < unit_end; ++unit) forward_unit(p, unit, head, space);
 }
 
 }  // namespace beacon::kernels::BEACON_CPU_NAMESPACE
