@@ -159,17 +159,19 @@ TEST_P(AttentionIntegersTest, LargeNumbersStayFinite) {
 
 // What is no number must be seen in the result: a model that has one is refused by it.
 TEST_P(AttentionIntegersTest, WhatIsNoNumberStaysNone) {
-  const Case c{70, 200, 2, 1, 16};
-  for (int which = 0; which < 3; ++which) {
-    Problem problem(c, random_);
-    Results results(c);
-    AttentionParams p = problem.params(results);
-    p.integers = true;
-    const HeadArray* const array[] = {&p.q, &p.k, &p.v};
-    static_cast<float*>(const_cast<void*>(array[which]->data))[3] = NAN;
-    run_forward(p);
-    // Every query sees key 0.
-    EXPECT_TRUE(std::isnan(results.out.values()[3])) << which;
+  // Also where all keys share a block with some that are hidden.
+  for (const Case& c : {Case{70, 200, 2, 1, 16}, Case{4, 10, 2, 1, 16}}) {
+    for (int which = 0; which < 3; ++which) {
+      Problem problem(c, random_);
+      Results results(c);
+      AttentionParams p = problem.params(results);
+      p.integers = true;
+      const HeadArray* const array[] = {&p.q, &p.k, &p.v};
+      static_cast<float*>(const_cast<void*>(array[which]->data))[3] = NAN;
+      run_forward(p);
+      // Every query sees key 0.
+      EXPECT_TRUE(std::isnan(results.out.values()[3])) << c << " " << which;
+    }
   }
 }
 

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <stdexcept>
 
+#include "ops/pretend_device.h"
+
 namespace beacon {
 namespace {
 
@@ -55,7 +57,7 @@ struct WaitInBackward : torch::autograd::Function<WaitInBackward> {
   }
 };
 
-class GradientSumsTest : public testing::Test {
+class GradientSumsTest : public ::testing::Test {
  protected:
   // Parameters of 2, 3 and 4 numbers; the last two are in the loss.
   void SetUp() override {
@@ -115,6 +117,16 @@ TEST_F(GradientSumsTest, WithoutABeginningAreMadeInTheEnd) {
   sums.finish();
   EXPECT_EQ(communicator_.sizes, (std::vector<size_t>{4, 3, 2}));
   EXPECT_EQ(gradient(2), 10);
+}
+
+TEST_F(GradientSumsTest, OfAnotherDeviceAreMadeInHostMemory) {
+  const at::Device device = testing::pretend_device();
+  for (NamedParameter& each : parameters_) each.tensor = each.tensor.detach().to(device).requires_grad_(true);
+  GradientSums sums(parameters_, communicator_);
+  loss().backward();
+  sums.finish();
+  EXPECT_EQ(parameter(2).grad().device(), device);
+  EXPECT_TRUE(parameter(2).grad().cpu().equal(at::full({4}, 10.0F)));
 }
 
 TEST_F(GradientSumsTest, KeepToOneThreadWhereTheyMust) {

@@ -1,6 +1,8 @@
 // The tape, window by window, against one graph over the whole sequence.
 #include "train/tape.h"
 
+#include <torch/csrc/autograd/variable.h>
+
 #include <random>
 
 #include "ops/pretend_device.h"
@@ -149,7 +151,8 @@ class TapeTest : public ::testing::TestWithParam<TapeCase> {
     }
   }
 
-  double run(const RecordedNetwork& network, const TapeOptions& options) const {
+  double run(const RecordedNetwork& network, const TapeOptions& options,
+             const std::function<void()>& before_last = {}) const {
     const TapeCase& c = GetParam();
     const SequencePlan plan = plan_sequence(c.options, c.tokens, worth_of(ids_));
     std::vector<std::vector<int32_t>> labels;
@@ -158,7 +161,7 @@ class TapeTest : public ::testing::TestWithParam<TapeCase> {
           shifted_labels(c.options, {ids_.begin() + b * c.tokens, ids_.begin() + (b + 1) * c.tokens}));
     }
     SequenceLoss loss(network, plan, labels, {}, {}, {});
-    Tape(network, plan, ids_, options).run(loss);
+    Tape(network, plan, ids_, options).run(loss, before_last);
     return loss.sums().cross_entropy;
   }
 
@@ -217,6 +220,30 @@ TEST_P(TapeTest, RecomputingGivesTheSameBits) {
     ASSERT_EQ(expected[i].tensor.grad().defined(), actual[i].tensor.grad().defined());
     if (expected[i].tensor.grad().defined()) expect_equal(actual[i].tensor.grad(), expected[i].tensor.grad());
   }
+}
+
+struct CountAdditions : torch::autograd::PostAccumulateGradHook {
+  explicit CountAdditions(int& additions) : additions(additions) {}
+  void operator()(const at::Tensor& /*parameter*/) override { ++additions; }
+  int& additions;
+};
+
+// Then a gradient can be sent away when it is added to.
+TEST_P(TapeTest, BeforeTheLastEveryGradientIsAddedToAtMostOnceMore) {
+  const RecordedNetwork net = network(Recording::kFused);
+  const auto parameters = net.parameters().named();
+  std::vector<int> additions(parameters.size());
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    torch::autograd::impl::set_post_acc_grad_hooks(parameters[i].tensor,
+                                                   std::make_unique<CountAdditions>(additions[i]));
+  }
+  int calls = 0;
+  run(net, {.truncate_steps = GetParam().truncate}, [&] {
+    ++calls;
+    additions.assign(additions.size(), 0);
+  });
+  EXPECT_EQ(calls, 1);
+  for (size_t i = 0; i < parameters.size(); ++i) EXPECT_LE(additions[i], 1) << parameters[i].name;
 }
 
 TEST_P(TapeTest, ADeviceOfItsOwnGivesTheSame) {
